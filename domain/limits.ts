@@ -1,0 +1,27 @@
+// Every limit, in one place. A wait, a queue, a size or a count that is not bounded here is a defect.
+
+export const LIMITS = {
+  /** Workflow history stays under these for any store (DESIGN "Workflows"). */
+  historyEventsMax: 200,
+  historyBytesMax: 100 * 1024,
+  /** A step's heartbeat: longer than a restart of the server (measured at 6 s), shorter than a person's patience. */
+  heartbeatTimeoutMillis: 30_000,
+  heartbeatIntervalMillis: 1_000,
+  scheduleToStartMillis: 60_000,
+  stepTimeoutMillis: 6 * 3600 * 1000,
+  compensationTimeoutMillis: 10 * 60 * 1000,
+  /** A compensation that has not succeeded by then raises an alarm, and goes on. */
+  compensationAlarmMillis: 5 * 60 * 1000,
+  quiesceTimeoutMillis: 10_000,
+  cutTriesMax: 5,
+  pinSecondsMax: 600,
+  walGrowthBytesMax: 1024 ** 3,
+  hookTimeoutSeconds: 60,
+  hookOutputBytesMax: 16 * 1024,
+  approvalDeadlineMillis: 7 * 24 * 3600 * 1000,
+  rollbackPointsMax: 2,
+  rollbackDaysMax: 30,
+  manifestBytesMax: 512 * 1024 * 1024,
+  pathBytesMax: 4096,
+  definitionBytesMax: 1024 * 1024,
+} as const;

@@ -1,0 +1,22 @@
+// Names that more than one room must agree on: queues, workflow ids, search attributes, workflow types.
+
+export const WORKFLOW_QUEUE = 'holdfast';
+
+/** Activities that touch a host run on that host's own queue. */
+export function hostQueue(host: string): string {
+  return `holdfast@${host}`;
+}
+
+/** The execution's id: the server lets one run at a time and names it. */
+export function executionId(store: string): string {
+  return `holdfast/${store}`;
+}
+
+/** A request waits for people under an id of its own, outside any exclusion. */
+export function requestId(store: string, operation: string): string {
+  return `holdfast/${store}/request/${operation}`;
+}
+
+export const SEARCH_ATTRIBUTES = ['HoldfastStore', 'HoldfastProtocol', 'HoldfastBackupId', 'HoldfastOutcome', 'HoldfastStopCode'] as const;
+
+export type Outcome = 'running' | 'waiting' | 'compensating' | 'done' | 'stopped' | 'failed';
