@@ -1,0 +1,130 @@
+// Orders, grants, progress and reports: what goes into a protocol and what comes out. All of it is small: ids,
+// digests, counts and paths of directories, never lists of files (DESIGN "Workflows": history stays bounded).
+import type { CutReport, Epoch } from './manifest.js';
+import type { RestorePlan } from './plan.js';
+import { Stop } from './stop.js';
+import type { StepId } from './steps.js';
+
+/** What every order names. `operation` is a UUID made by whoever asks: the same operation never runs twice. */
+export interface Order {
+  readonly operation: string;
+  readonly store: string;
+  readonly host: string;
+  readonly requestedBy: string;
+}
+
+export type BackupOrder = Order;
+
+export type RestoreSource =
+  | { readonly kind: 'backup'; /** Id, unique prefix, `latest`, or the path of an artefact. */ readonly backup: string }
+  | { readonly kind: 'rollback'; /** Id of a rollback point, or `latest`. */ readonly point: string };
+
+export interface PlanOrder extends Order {
+  readonly source: RestoreSource;
+}
+
+export interface RequestOrder extends PlanOrder {
+  /** Digest of the plan that the requester has read; null: wait for the update `confirm`. */
+  readonly confirm: string | null;
+  readonly deadlineMillis: number;
+}
+
+/** The execution carries the plan that was approved: its digest is checked again, then its bounds are held. */
+export interface RestoreOrder extends PlanOrder {
+  readonly approved: { readonly digest: string; readonly plan: RestorePlan };
+}
+
+export interface VerifyOrder extends Order {
+  readonly backup: string;
+}
+
+/** What the holder of a store's lock shows at each effect; the token only grows. */
+export interface LockGrant {
+  readonly operation: string;
+  readonly runId: string;
+  readonly token: number;
+}
+
+/** Heartbeat details of a running step; every count is what has been done, not what is hoped. */
+export interface Progress {
+  readonly step: StepId | 'settle';
+  readonly phase: string;
+  readonly bytesDone: number;
+  readonly bytesTotal: number | null;
+  readonly filesDone: number;
+  readonly filesTotal: number | null;
+  readonly elapsedMillis: number;
+}
+
+export interface StepTime {
+  readonly step: string;
+  readonly millis: number;
+}
+
+export interface BackupReport {
+  readonly protocol: 'backup';
+  readonly operation: string;
+  readonly store: string;
+  readonly backupId: string;
+  /** Directory of the artefact on the host. */
+  readonly artefact: string;
+  readonly manifestSha256: string;
+  readonly sizeBytes: number;
+  readonly files: number;
+  readonly databases: number;
+  readonly cut: CutReport;
+  readonly steps: readonly StepTime[];
+}
+
+export interface RestoreReport {
+  readonly protocol: 'restore' | 'rollback';
+  readonly operation: string;
+  readonly store: string;
+  readonly planDigest: string;
+  readonly rollbackPoint: string;
+  readonly epoch: Epoch;
+  readonly sizeBytes: number;
+  readonly files: number;
+  readonly steps: readonly StepTime[];
+}
+
+export interface PlanReport {
+  readonly protocol: 'plan';
+  readonly plan: RestorePlan;
+  readonly digest: string;
+}
+
+export interface VerifyReport {
+  readonly protocol: 'verify';
+  readonly operation: string;
+  readonly store: string;
+  readonly backupId: string;
+  readonly artefact: string;
+  readonly manifestSha256: string;
+  readonly sizeBytes: number;
+  readonly files: number;
+  readonly databases: number;
+  readonly steps: readonly StepTime[];
+}
+
+const NAME = /^[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?$/;
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
+
+export function isStoreName(value: unknown): value is string {
+  return typeof value === 'string' && NAME.test(value);
+}
+
+/**
+ * Checks the shape of an order at the top of a workflow: orders also come as hand-written JSON.
+ * @throws Stop usage
+ */
+export function checkOrder(order: Order): void {
+  const facts: readonly [boolean, string][] = [
+    [typeof order === 'object' && order !== null, 'the input is one JSON object'],
+    [isStoreName(order?.store), '`store` is a store id'],
+    [typeof order?.operation === 'string' && UUID.test(order.operation), '`operation` is a UUID in lower case'],
+    [typeof order?.host === 'string' && order.host.length > 0 && order.host.length < 256, '`host` names the host of the store'],
+    [typeof order?.requestedBy === 'string' && order.requestedBy.length > 0, '`requestedBy` says who asks'],
+  ];
+  for (const [holds, fact] of facts) if (!holds) throw new Stop('usage', `the order is malformed: ${fact}`, { expected: fact });
+}
