@@ -1,0 +1,119 @@
+// Store definitions are read from a directory that belongs to the user of the worker or root and that nobody else
+// can write: orders name a store, never a definition, because the embedded engine has no authentication on loopback.
+import { open, readdir, realpath, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { LineCounter, parseDocument } from 'yaml';
+import type { StoreDefinition } from '../domain/definition.js';
+import { LIMITS } from '../domain/limits.js';
+import { isStoreName } from '../domain/protocol.js';
+import { storeDefinitionSchema, toStoreDefinition } from '../domain/schema/definition.js';
+import { Stop } from '../domain/stop.js';
+import { translateErrno } from '../files/errors.js';
+
+/**
+ * Reads the definition of one store, and holds its roots against those of all others.
+ * @throws Stop definition_missing, definition_invalid, definition_untrusted, roots_overlap
+ */
+export async function loadDefinition(directory: string, store: string): Promise<StoreDefinition> {
+  if (!isStoreName(store)) throw new Stop('usage', `${JSON.stringify(store)} is not a store id`, { store });
+  const all = await loadDefinitions(directory);
+  const found = all.find((definition) => definition.store === store);
+  if (found === undefined) {
+    throw new Stop('definition_missing', `there is no ${store}.yaml in ${directory}`, { directory, store, stores: all.map((definition) => definition.store) });
+  }
+  return found;
+}
+
+/**
+ * Reads every definition. One that can't be read stops them all: overlap with it could not be ruled out.
+ * @throws Stop definition_missing, definition_invalid, definition_untrusted, roots_overlap
+ */
+export async function loadDefinitions(directory: string): Promise<readonly StoreDefinition[]> {
+  await assertTrusted(directory);
+  const names = (await readdir(directory)).filter((name) => name.endsWith('.yaml')).sort();
+  const definitions: StoreDefinition[] = [];
+  for (const name of names) definitions.push(await readDefinition(join(directory, name)));
+  await assertRootsApart(definitions);
+  return definitions;
+}
+
+async function assertTrusted(path: string): Promise<void> {
+  let facts;
+  try {
+    facts = await stat(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') throw new Stop('definition_missing', `${path} does not exist`, { path });
+    throw translateErrno(error, { path });
+  }
+  const self = process.getuid?.() ?? 0;
+  const owned = facts.uid === 0 || facts.uid === self;
+  if (!owned || (facts.mode & 0o022) !== 0) {
+    throw new Stop('definition_untrusted', `${path} can be written by others`, { path, uid: facts.uid, mode: (facts.mode & 0o7777).toString(8) });
+  }
+}
+
+async function readDefinition(path: string): Promise<StoreDefinition> {
+  await assertTrusted(path);
+  const file = await open(path, 'r');
+  let text: string;
+  try {
+    if ((await file.stat()).size > LIMITS.definitionBytesMax) throw new Stop('definition_invalid', `${path} is too large`, { path });
+    text = await file.readFile('utf8');
+  } finally {
+    await file.close();
+  }
+  const definition = parseDefinition(text, path);
+  const name = `${definition.store}.yaml`;
+  if (!path.endsWith(`/${name}`)) throw new Stop('definition_invalid', `${path} defines store ${definition.store}; its file is called ${name}`, { path });
+  return definition;
+}
+
+/**
+ * Parses one definition.
+ * @param path only for messages
+ * @throws Stop definition_invalid with `problems`: line, key and what is expected
+ */
+export function parseDefinition(text: string, path: string): StoreDefinition {
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true });
+  const syntax = document.errors[0];
+  if (syntax !== undefined) {
+    const line = syntax.linePos?.[0].line ?? 1;
+    throw new Stop('definition_invalid', `${path}:${line}: ${syntax.message.split('\n')[0] ?? 'not YAML'}`, { path, line });
+  }
+  const parsed = storeDefinitionSchema.safeParse(document.toJS({ maxAliasCount: 0 }));
+  if (parsed.success) return toStoreDefinition(parsed.data);
+  const problems = parsed.error.issues.map((issue) => {
+    const node = document.getIn(issue.path.map((part) => (typeof part === 'symbol' ? String(part) : part)), true) as { range?: [number, number, number] } | undefined;
+    return { line: node?.range === undefined ? 1 : lines.linePos(node.range[0]).line, key: issue.path.join('.'), problem: issue.message };
+  });
+  const first = problems[0];
+  throw new Stop('definition_invalid', `${path}:${first?.line ?? 1}: ${first?.key ?? ''}: ${first?.problem ?? 'malformed'}`, { path, problems });
+}
+
+async function assertRootsApart(definitions: readonly StoreDefinition[]): Promise<void> {
+  const places: { readonly owner: string; readonly path: string; readonly isDestination: boolean }[] = [];
+  for (const definition of definitions) {
+    for (const root of definition.roots) places.push({ owner: `${definition.store}/${root.name}`, path: await resolved(root.path), isDestination: false });
+    places.push({ owner: `${definition.store} backup.destination`, path: await resolved(definition.backup.destination), isDestination: true });
+  }
+  for (const [index, first] of places.entries()) {
+    for (const second of places.slice(index + 1)) {
+      if (first.isDestination && second.isDestination) continue;
+      if (first.path === second.path || first.path.startsWith(`${second.path}/`) || second.path.startsWith(`${first.path}/`)) {
+        throw new Stop('roots_overlap', `${first.owner} and ${second.owner} overlap`, { first: first.path, second: second.path });
+      }
+    }
+  }
+}
+
+/** A path that does not exist yet is resolved as far as it exists. */
+async function resolved(path: string): Promise<string> {
+  try {
+    return await realpath(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw translateErrno(error, { path });
+    const cut = path.lastIndexOf('/');
+    return cut <= 0 ? path : `${await resolved(path.slice(0, cut))}${path.slice(cut)}`;
+  }
+}

@@ -1,0 +1,139 @@
+// The host's lock: one operation at a time on one store, decided by who the owner is and never by a timer. Taking over
+// a stale lock raises the token, settles what the former owner owes, and leaves an audit entry.
+import { debtsOf, isAtRest } from '../domain/journal.js';
+import type { JournalEvent } from '../domain/journal.js';
+import type { LockGrant } from '../domain/protocol.js';
+import { Stop } from '../domain/stop.js';
+import { appendAudit } from './audit.js';
+import { livenessOf, now, thisProcess } from './clock.js';
+import type { ControlDatabase, LockOwner } from './control-database.js';
+import { withControlDatabase } from './control-database.js';
+import { readFence } from './fence.js';
+import { settleDebts } from './settle.js';
+import type { StoreRoom } from './store-room.js';
+
+/** What an engine says of a run: `unknown` when it has never heard of it, or is another engine. */
+export type RunState = 'open' | 'closed' | 'unknown';
+export type DescribeRun = (owner: LockOwner) => Promise<RunState>;
+
+export interface Claimant {
+  readonly operation: string;
+  readonly protocol: string;
+  readonly workflowId: string;
+  readonly runId: string;
+  readonly namespaceId: string;
+  readonly host: string;
+}
+
+/**
+ * Takes the lock for an operation, once: a second run of the same operation is refused.
+ * @throws Stop store_locked, operation_repeated, fenced, and those of settling a stale owner
+ */
+export async function acquireLock(room: StoreRoom, claimant: Claimant, describeRun: DescribeRun): Promise<LockGrant> {
+  return withControlDatabase(room.controlDirectory, async (database) => {
+    const owner: LockOwner = { ...thisProcess(), ...claimant, acquiredAt: now() };
+    assertFirstRun(database, claimant);
+    const before = database.lock();
+    const stale = before.owner === null ? null : await whyStale(database, before.owner, describeRun);
+    if (before.owner !== null && stale === null) throw lockedBy(before.owner);
+    const grant = await database.section(async () => {
+      assertFirstRun(database, claimant);
+      const present = database.lock();
+      // Somebody else was quicker: the decision above was about an owner who is not the present one
+      if (present.token !== before.token || (present.owner !== null && before.owner === null)) throw lockedBy(present.owner ?? before.owner);
+      const given = database.grant(owner);
+      database.beginOperation(owner);
+      if (before.owner !== null) {
+        await appendAudit(room.controlDirectory, 'lock taken over', claimant.operation, { from: before.owner.operation, because: stale, token: given.token });
+      }
+      await appendAudit(room.controlDirectory, 'lock acquired', claimant.operation, { protocol: claimant.protocol, runId: claimant.runId, token: given.token });
+      return given;
+    });
+    try {
+      for (const operation of database.openOperations()) {
+        if (operation.operation !== claimant.operation) await settleDebts(room, grant, operation.operation, 'taken over');
+      }
+      await assertNotFenced(room);
+    } catch (error) {
+      // Refused: the debts of the former owner stay in its journal, for whoever comes next
+      await database.section(() => {
+        database.assertHeld(grant);
+        database.endOperation(claimant.operation, 'refused');
+        database.free();
+      });
+      throw error;
+    }
+    return grant;
+  });
+}
+
+/** @throws Stop fenced */
+export async function assertNotFenced(room: StoreRoom): Promise<void> {
+  const fence = await readFence(room.controlDirectory);
+  if (fence !== undefined) {
+    throw new Stop('fenced', `the store is fenced since ${fence.since} by operation ${fence.operation}`, { ...fence });
+  }
+}
+
+function assertFirstRun(database: ControlDatabase, claimant: Claimant): void {
+  const known = database.operation(claimant.operation);
+  if (known !== undefined) {
+    throw new Stop('operation_repeated', `operation ${claimant.operation} was carried out before, by run ${known.runId}`, {
+      operation: claimant.operation, runId: known.runId, outcome: known.outcome, beganAt: known.beganAt,
+    });
+  }
+}
+
+/** null: not provably stale, so it is held. */
+async function whyStale(database: ControlDatabase, owner: LockOwner, describeRun: DescribeRun): Promise<string | null> {
+  const run = await describeRun(owner);
+  if (run === 'closed') return `run ${owner.runId} is closed`;
+  if (run === 'open') return null;
+  const atRest = isAtRest(debtsOf(database.events(owner.operation)));
+  return livenessOf(owner) === 'dead' && atRest ? `process ${owner.pid} is dead and the journal is at rest` : null;
+}
+
+function lockedBy(owner: LockOwner | null): Stop {
+  return new Stop('store_locked', owner === null ? 'the lock changed hands' : `operation ${owner.operation} (${owner.protocol}) holds the lock since ${owner.acquiredAt}`, {
+    owner: owner === null ? null : { operation: owner.operation, protocol: owner.protocol, workflowId: owner.workflowId, runId: owner.runId, host: owner.host, pid: owner.pid, since: owner.acquiredAt, liveness: livenessOf(owner) },
+  });
+}
+
+/**
+ * One effect in one critical section: the token is checked, the effect made, the journal written, together.
+ * @throws Stop lock_lost when another holds the lock by now
+ */
+export async function critical<T>(room: StoreRoom, grant: LockGrant, effect: (database: ControlDatabase) => T | Promise<T>): Promise<T> {
+  return withControlDatabase(room.controlDirectory, (database) =>
+    database.section(async () => {
+      const owner = database.assertHeld(grant);
+      const self = thisProcess();
+      // A worker that was started again carries the run on: the owner lives where its last effect was made
+      if (owner.pid !== self.pid || owner.startTime !== self.startTime) database.moveOwner({ ...owner, ...self });
+      return effect(database);
+    }));
+}
+
+/** Writes one journal event in a critical section of its own. */
+export async function journal(room: StoreRoom, grant: LockGrant, event: JournalEvent): Promise<void> {
+  await critical(room, grant, (database) => database.journal(grant.operation, event));
+}
+
+/**
+ * Releases the lock of an operation that owes nothing any more. Idempotent.
+ * @throws Stop undo_failed when something is still owed: the lock stays
+ */
+export async function releaseLock(room: StoreRoom, grant: LockGrant, outcome: string): Promise<void> {
+  await withControlDatabase(room.controlDirectory, (database) =>
+    database.section(async () => {
+      const { token, owner } = database.lock();
+      if (owner === null || token !== grant.token) return;
+      const debts = debtsOf(database.events(grant.operation));
+      if (debts.undoExchange || debts.liftFence) {
+        throw new Stop('undo_failed', `operation ${grant.operation} is not settled`, { ...debts });
+      }
+      await appendAudit(room.controlDirectory, 'lock released', grant.operation, { outcome, token });
+      database.endOperation(grant.operation, outcome);
+      database.free();
+    }));
+}

@@ -1,0 +1,91 @@
+// Recovery: who may settle what, and when. A run settles its own operation; `holdfast recover` settles what a dead
+// process left, with no engine at all; `holdfast lock break` is a person's decision about an owner nobody can judge.
+import { randomUUID } from 'node:crypto';
+import { debtsOf } from '../domain/journal.js';
+import type { LockGrant } from '../domain/protocol.js';
+import { Stop } from '../domain/stop.js';
+import { appendAudit } from './audit.js';
+import { livenessOf, now, thisProcess } from './clock.js';
+import type { LockOwner } from './control-database.js';
+import { withControlDatabase } from './control-database.js';
+import { releaseLock } from './lock.js';
+import { settleDebts } from './settle.js';
+import type { Settled } from './settle.js';
+import type { StoreRoom } from './store-room.js';
+
+/**
+ * Compensation of a run: raises the token, so that a step that still runs can make no effect any more, then settles and
+ * releases. Nothing is done when the lock is not this operation's (never taken, released, or taken over and settled there).
+ * @throws Stop undo_failed, hook_failed: to be tried again, with the lock kept
+ */
+export async function settleOperation(room: StoreRoom, operation: string, outcome: string): Promise<Settled | null> {
+  const grant = await withControlDatabase(room.controlDirectory, (database) =>
+    database.section((): LockGrant | null => {
+      const { owner } = database.lock();
+      return owner === null || owner.operation !== operation ? null : database.grant({ ...owner, ...thisProcess() });
+    }));
+  if (grant === null) return null;
+  const settled = await settleDebts(room, grant, operation, outcome);
+  await releaseLock(room, grant, outcome);
+  return settled;
+}
+
+export interface Recovered {
+  readonly store: string;
+  /** Empty: there was nothing to recover. */
+  readonly settled: readonly Settled[];
+}
+
+/**
+ * Finishes or undoes what a crash left behind. Needs no engine.
+ * @throws Stop store_locked while the owner lives, or can't be judged from here; undo_failed; hook_failed
+ */
+export async function recoverStore(room: StoreRoom, by: string): Promise<Recovered> {
+  return takeAndSettle(room, by, 'recover', (owner) => {
+    const liveness = livenessOf(owner);
+    if (liveness === 'dead') return;
+    throw new Stop('store_locked', `operation ${owner.operation} (${owner.protocol}) holds the lock, and its process ${liveness === 'alive' ? 'lives' : "can't be judged from here"}`, {
+      operation: owner.operation, protocol: owner.protocol, pid: owner.pid, host: owner.host, since: owner.acquiredAt, liveness,
+    });
+  });
+}
+
+/**
+ * Takes the lock from whoever has it, because a person has made sure that the owner is gone.
+ * @param confirm the operation of the owner, as `holdfast lock show` tells it
+ * @throws Stop approval_mismatch when the lock is another operation's by now
+ */
+export async function breakLock(room: StoreRoom, by: string, confirm: string): Promise<Recovered> {
+  return takeAndSettle(room, by, 'lock break', (owner) => {
+    if (owner.operation !== confirm) {
+      throw new Stop('approval_mismatch', `the lock is held by operation ${owner.operation}, not by ${confirm}`, { operation: owner.operation, confirm });
+    }
+  });
+}
+
+async function takeAndSettle(room: StoreRoom, by: string, protocol: string, judge: (owner: LockOwner) => void): Promise<Recovered> {
+  return withControlDatabase(room.controlDirectory, async (database) => {
+    if (database.lock().owner === null && database.openOperations().length === 0) return { store: room.definition.store, settled: [] };
+    const operation = randomUUID();
+    const grant = await database.section(async () => {
+      const { owner } = database.lock();
+      if (owner !== null) judge(owner);
+      const self = thisProcess();
+      const given = database.grant({
+        ...self, operation, protocol, workflowId: `none/${operation}`, runId: `none/${operation}`, namespaceId: 'none', host: owner?.host ?? 'local', acquiredAt: now(),
+      });
+      await appendAudit(room.controlDirectory, 'lock taken over', operation, { protocol, by, from: owner?.operation ?? null, token: given.token });
+      return given;
+    });
+    const settled: Settled[] = [];
+    for (const open of database.openOperations()) settled.push(await settleDebts(room, grant, open.operation, 'recovered'));
+    await releaseLock(room, grant, 'recovered');
+    return { store: room.definition.store, settled };
+  });
+}
+
+/** What is owed on this host, for `status` and `doctor`; opens nothing for writing that is not there yet. */
+export async function debtsOfStore(room: StoreRoom): Promise<readonly { readonly operation: string; readonly debts: ReturnType<typeof debtsOf> }[]> {
+  return withControlDatabase(room.controlDirectory, (database) =>
+    database.openOperations().map((open) => ({ operation: open.operation, debts: debtsOf(database.events(open.operation)) })));
+}

@@ -1,0 +1,47 @@
+// The zod schemas of orders: the first activity of a protocol parses its input, because orders also come as JSON that
+// a person or a program wrote for `temporal workflow start`.
+import { z } from 'zod';
+import { isStoreName } from '../protocol.js';
+import type { PlanOrder, RestoreSource } from '../protocol.js';
+import { PLAN_FORMAT } from '../plan.js';
+import type { RestorePlan } from '../plan.js';
+
+const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
+const count = z.number().int().min(0);
+
+export const sourceSchema = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('backup'), backup: z.string().min(1).max(4096) }),
+  z.strictObject({ kind: z.literal('rollback'), point: z.string().min(1).max(64) }),
+]) satisfies z.ZodType<RestoreSource, unknown>;
+
+const order = {
+  operation: z.uuid(),
+  store: z.string().refine(isStoreName),
+  host: z.string().min(1).max(255),
+  requestedBy: z.string().min(1).max(255),
+};
+
+export const planOrderSchema = z.object({ ...order, source: sourceSchema }) satisfies z.ZodType<PlanOrder, unknown>;
+
+export const planSchema = z.strictObject({
+  format: z.literal(PLAN_FORMAT),
+  protocol: z.enum(['restore', 'rollback']),
+  store: z.string(),
+  host: z.string(),
+  source: z.strictObject({
+    kind: z.enum(['backup', 'rollback']),
+    id: z.string(),
+    path: z.string(),
+    createdAt: z.string(),
+    sha256,
+    files: count,
+    sizeBytes: count,
+  }),
+  roots: z.array(z.strictObject({ root: z.string(), path: z.string(), mode: z.enum(['root', 'entries']), why: z.string() })),
+  hooks: z.array(z.string()),
+  gates: z.strictObject({ version: z.string(), modules: z.string() }),
+  bounds: z.strictObject({ rowsFewerMax: count, filesNewerMax: count, filesCarriedOverMax: count, databasesUnreadable: z.array(z.string()) }),
+  sentence: z.string(),
+}) satisfies z.ZodType<RestorePlan, unknown>;
+
+export const approvedSchema = z.strictObject({ digest: sha256, plan: planSchema });
