@@ -1,0 +1,165 @@
+// Layout `plain`: a backup as a directory that anyone can read. `data/<root>/<path>` holds the bytes, manifest.json
+// says what they are, manifest.json.sig is the slot of its signature. A directory without manifest.json is not a backup.
+// Written under a hidden name and published by one rename; the manifest is the last file written (F-18, SM-9).
+import { createHash } from 'node:crypto';
+import { mkdir, open, readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { LIMITS } from '../domain/limits.js';
+import type { Manifest, ManifestEntry } from '../domain/manifest.js';
+import { manifestSchema } from '../domain/schema/manifest.js';
+import { Stop } from '../domain/stop.js';
+import { ensureDirectory, fsyncDirectory, renameDurable, syncFilesystem, writeFileDurable } from '../files/durable.js';
+import { translateErrno } from '../files/errors.js';
+import { assertNoDuplicates, assertRelativePath } from '../files/safe-path.js';
+import { walkTree } from '../files/walk.js';
+
+export const MANIFEST_NAME = 'manifest.json';
+export const SIGNATURE_NAME = 'manifest.json.sig';
+export const DATA_NAME = 'data';
+/** Hidden: what is not published is never listed. */
+export const PARTIAL_PREFIX = '.partial-';
+
+export interface Artefact {
+  /** Directory. */
+  readonly path: string;
+  readonly manifest: Manifest;
+  /** Of the bytes of manifest.json. */
+  readonly manifestSha256: string;
+}
+
+/** Where an entry's bytes are inside an artefact. */
+export function dataPath(artefact: string, entry: { readonly root: string; readonly path: string }): string {
+  return entry.path === '.' ? join(artefact, DATA_NAME, entry.root) : join(artefact, DATA_NAME, entry.root, entry.path);
+}
+
+/**
+ * Reads and checks a manifest, not yet the bytes it speaks of.
+ * @throws Stop artefact_missing, manifest_missing, manifest_invalid, path_unsafe
+ */
+export async function readArtefact(path: string): Promise<Artefact> {
+  const bytes = await readManifestBytes(path);
+  let json: unknown;
+  try {
+    json = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+  } catch (error) {
+    throw new Stop('manifest_invalid', `${path}/${MANIFEST_NAME} is not JSON`, { path }, { cause: error });
+  }
+  const parsed = manifestSchema.safeParse(json);
+  if (!parsed.success) {
+    const issue = parsed.error.issues[0];
+    throw new Stop('manifest_invalid', `${path}/${MANIFEST_NAME}: ${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'malformed'}`, { path, key: issue?.path.join('.') ?? '' });
+  }
+  assertConsistent(path, parsed.data);
+  return { path, manifest: parsed.data, manifestSha256: createHash('sha256').update(bytes).digest('hex') };
+}
+
+async function readManifestBytes(path: string): Promise<Buffer> {
+  try {
+    if (!(await stat(path)).isDirectory()) throw new Stop('artefact_missing', `${path} is not a directory`, { path });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') throw new Stop('artefact_missing', `${path} does not exist`, { path });
+    throw translateErrno(error, { path });
+  }
+  try {
+    const file = await open(join(path, MANIFEST_NAME), 'r');
+    try {
+      const facts = await file.stat();
+      if (!facts.isFile()) throw new Stop('manifest_invalid', `${path}/${MANIFEST_NAME} is not a file`, { path });
+      if (facts.size > LIMITS.manifestBytesMax) throw new Stop('manifest_invalid', `${path}/${MANIFEST_NAME} is too large`, { path, sizeBytes: facts.size });
+      return await file.readFile();
+    } finally {
+      await file.close();
+    }
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') throw new Stop('manifest_missing', `${path} has no ${MANIFEST_NAME}`, { path });
+    throw translateErrno(error, { path });
+  }
+}
+
+/** What the schema can't say: paths are safe and single, every file has its directory, every database its entry. */
+function assertConsistent(path: string, manifest: Manifest): void {
+  const kinds = new Map<string, ManifestEntry['type']>();
+  for (const entry of manifest.entries) {
+    assertRelativePath(entry.root);
+    if (entry.root.includes('/')) throw new Stop('path_unsafe', `root ${entry.root} is not a name`, { path, root: entry.root });
+    if (entry.path !== '.') assertRelativePath(entry.path);
+    kinds.set(`${entry.root}/${entry.path}`, entry.type);
+  }
+  assertNoDuplicates(manifest.entries.map((entry) => `${entry.root}/${entry.path}`));
+  for (const entry of manifest.entries) {
+    const parent = entry.path.includes('/') ? entry.path.slice(0, entry.path.lastIndexOf('/')) : '.';
+    if (entry.path !== '.' && kinds.get(`${entry.root}/${parent}`) !== 'directory') {
+      throw new Stop('manifest_invalid', `${entry.root}/${entry.path} has no directory in the manifest`, { path, entry: `${entry.root}/${entry.path}` });
+    }
+    if (entry.path === '.' && entry.type !== 'directory') throw new Stop('manifest_invalid', `root ${entry.root} is not a directory`, { path });
+  }
+  const described = new Set(manifest.databases.map((database) => `${database.root}/${database.path}`));
+  const databases = manifest.entries.filter((entry) => entry.type === 'database').map((entry) => `${entry.root}/${entry.path}`);
+  if (described.size !== databases.length || databases.some((name) => !described.has(name))) {
+    throw new Stop('manifest_invalid', 'the databases that are listed are not those that are described', { path });
+  }
+}
+
+/**
+ * Holds the directory against its manifest by names, kinds and sizes; contents are hashed where they are read.
+ * @throws Stop file_missing, file_extra, symlink_found, special_file_found, checksum_mismatch (another size)
+ */
+export async function assertTreeMatches(artefact: Artefact): Promise<void> {
+  const expected = new Map<string, ManifestEntry>();
+  for (const entry of artefact.manifest.entries) expected.set(entry.path === '.' ? `${DATA_NAME}/${entry.root}` : `${DATA_NAME}/${entry.root}/${entry.path}`, entry);
+  for (const found of await walkTree(artefact.path, { detectDatabases: false })) {
+    if (['.', DATA_NAME, MANIFEST_NAME, SIGNATURE_NAME].includes(found.path)) continue;
+    const entry = expected.get(found.path);
+    const place = { path: artefact.path, entry: found.path };
+    if (found.kind === 'symlink') throw new Stop('symlink_found', `${found.path} is a symbolic link`, place);
+    if (found.kind === 'special') throw new Stop('special_file_found', `${found.path} is a special file`, place);
+    if (entry === undefined) throw new Stop('file_extra', `${found.path} is not in the manifest`, place);
+    if ((entry.type === 'directory') !== (found.kind === 'directory')) throw new Stop('checksum_mismatch', `${found.path} is of another kind`, place);
+    if (entry.type !== 'directory' && entry.sizeBytes !== found.sizeBytes) {
+      throw new Stop('checksum_mismatch', `${found.path} has ${found.sizeBytes} bytes, the manifest says ${entry.sizeBytes}`, place);
+    }
+    expected.delete(found.path);
+  }
+  const missing = [...expected.keys()];
+  if (missing.length > 0) throw new Stop('file_missing', `${missing[0] ?? ''} is missing`, { path: artefact.path, missing: missing.slice(0, 5), count: missing.length });
+}
+
+/** Makes the hidden directory in which an artefact is put together. @throws Stop target_exists */
+export async function beginArtefact(destination: string, name: string): Promise<string> {
+  await ensureDirectory(destination, 0o700);
+  const partial = join(destination, `${PARTIAL_PREFIX}${name}`);
+  try {
+    await mkdir(partial, { mode: 0o700 });
+    await mkdir(join(partial, DATA_NAME), { mode: 0o700 });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') throw new Stop('target_exists', `${partial} exists`, { path: partial });
+    throw translateErrno(error, { path: partial });
+  }
+  await fsyncDirectory(destination);
+  return partial;
+}
+
+/**
+ * Writes the manifest, makes everything durable, and publishes by one rename that replaces nothing.
+ * @returns the digest of manifest.json
+ * @throws Stop target_exists, no_space, io_error
+ */
+export async function publishArtefact(partial: string, destination: string, name: string, manifest: Manifest): Promise<Artefact> {
+  const bytes = `${JSON.stringify(manifest)}\n`;
+  await syncFilesystem(partial);
+  await writeFileDurable(join(partial, MANIFEST_NAME), bytes, 0o600);
+  const path = join(destination, name);
+  await renameDurable(partial, path);
+  return { path, manifest, manifestSha256: createHash('sha256').update(bytes).digest('hex') };
+}
+
+/** Names of published artefacts in a destination, oldest first. */
+export async function artefactNames(destination: string): Promise<readonly string[]> {
+  try {
+    const entries = await readdir(destination, { withFileTypes: true });
+    return entries.filter((entry) => entry.isDirectory() && !entry.name.startsWith('.')).map((entry) => entry.name).sort();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    throw translateErrno(error, { path: destination });
+  }
+}
