@@ -1,0 +1,53 @@
+// Starts the worker as a process of its own: native code and activities may bring it down, and the supervisor stays.
+import { fork } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { ENGINE_LIMITS } from '../client/engine-limits.js';
+import type { Environment } from '../client/state-directory.js';
+import { Stop } from '../domain/stop.js';
+import { endOf, endProcess, startTimeOf } from './processes.js';
+import type { ProcessEnd } from './processes.js';
+
+export interface RunningWorker {
+  readonly pid: number;
+  readonly ended: Promise<ProcessEnd>;
+  /** Lets critical sections finish: up to ENGINE_LIMITS.workerGraceMillis. */
+  readonly stop: () => Promise<void>;
+}
+
+export interface StartWorkerOptions {
+  /** The embedded engine; absent, the worker reads TEMPORAL_* like every client of a cluster. */
+  readonly embedded?: { readonly address: string; readonly namespace: string };
+  readonly directory: string;
+  readonly environment: Environment;
+  readonly signal?: AbortSignal;
+}
+
+/** Returns once the worker polls both of its queues. STOP engine_unavailable when it ends before, or is not in time. */
+export async function startWorker(options: StartWorkerOptions): Promise<RunningWorker> {
+  const program = fileURLToPath(new URL('./main.js', import.meta.url));
+  const argv = options.embedded === undefined ? [] : ['--address', options.embedded.address, '--namespace', options.embedded.namespace];
+  const env = { ...options.environment, HOLDFAST_STATE_DIRECTORY: options.directory };
+  const child = fork(program, argv, { detached: true, execArgv: [], cwd: options.directory, env, stdio: ['ignore', process.stderr, process.stderr, 'ipc'] });
+  const ended = endOf(child);
+  const { pid } = child;
+  if (pid === undefined) throw new Stop('engine_unavailable', 'the worker does not start', { reason: String(await ended) });
+  const name = { pid, startTime: startTimeOf(pid) ?? '' };
+  const stop = async (): Promise<void> => {
+    await endProcess(name, ENGINE_LIMITS.workerGraceMillis + ENGINE_LIMITS.workerStopMarginMillis);
+    await ended;
+  };
+  try {
+    await new Promise<void>((resolve, reject) => {
+      const refuse = (reason: string): void => reject(new Stop('engine_unavailable', 'the worker does not start', { reason }));
+      const timer = setTimeout(() => refuse('it does not poll in time'), ENGINE_LIMITS.readyMillis);
+      options.signal?.addEventListener('abort', () => refuse('it was called off'), { once: true });
+      child.once('message', () => resolve());
+      ended.then(({ status, signal }) => refuse(signal ?? `status ${status}`), reject).finally(() => clearTimeout(timer));
+      child.once('message', () => clearTimeout(timer));
+    });
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  return { pid, ended, stop };
+}
