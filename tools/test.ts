@@ -1,7 +1,9 @@
 // `npm test`: runs vitest over the compiled tests, names what was skipped and why, and ends with the one line that
 // CI reads: `N passed, N failed, N skipped`. Arguments go to vitest: folders or files of dist/test.
 //   --fast   leaves out what starts engines or crashes processes: test/acceptance, test/crash, test/workers
-import { spawn } from 'node:child_process';
+// A whole run makes sure of Temporal's binary first, with progress: building it (three minutes, once) inside a test
+// would be a timeout. Where it can't be had, the tests that need it are skipped by name with that reason.
+import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -18,6 +20,7 @@ process.on('exit', () => rmSync(scratch, { recursive: true, force: true }));
 const reportPath = join(scratch, 'report.json');
 const reasonsPath = join(scratch, 'reasons.jsonl');
 
+const engineAbsent = fast || passedOn.length > 0 ? null : prepareEngine();
 const vitest = spawn(
   process.execPath,
   [
@@ -29,7 +32,14 @@ const vitest = spawn(
     ...(fast ? SLOW.map((room) => `--exclude=dist/test/${room}/**`) : []),
     ...passedOn,
   ],
-  { stdio: 'inherit', env: { ...process.env, HOLDFAST_SKIP_REASONS: reasonsPath } },
+  {
+    stdio: 'inherit',
+    env: {
+      ...process.env,
+      HOLDFAST_SKIP_REASONS: reasonsPath,
+      ...(engineAbsent === null ? {} : { HOLDFAST_ENGINE_ABSENT: engineAbsent }),
+    },
+  },
 );
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => vitest.kill(signal));
 vitest.on('error', (error) => {
@@ -38,6 +48,19 @@ vitest.on('error', (error) => {
 vitest.on('exit', (status, signal) => {
   process.exitCode = conclude(status ?? 1, signal);
 });
+
+/** In a process of its own: tools/ knows nothing of engines. Returns why there is none, or null. */
+function prepareEngine(): string | null {
+  const module = new URL('../workers/engine-binary.js', import.meta.url).href;
+  const script = `const { findTemporalBinary } = await import(${JSON.stringify(module)});
+    await findTemporalBinary({ onProgress: (line) => console.error(line) });`;
+  const { status, stderr } = spawnSync(process.execPath, ['--input-type=module', '--eval', script], {
+    stdio: ['ignore', 'inherit', 'pipe'],
+    encoding: 'utf8',
+  });
+  process.stderr.write(stderr);
+  return status === 0 ? null : stderr.trim().split('\n').at(-1) ?? 'the temporal binary could not be had';
+}
 
 function conclude(status: number, signal: NodeJS.Signals | null): number {
   if (signal !== null || !existsSync(reportPath)) {
