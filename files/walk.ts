@@ -1,0 +1,157 @@
+// Walks a tree and tells everything that is in it, in one order for one state (F-3, P-15). It never follows a link
+// and never leaves anything out but the control directory: what is of no interest is for the caller to say.
+import { isUtf8 } from 'node:buffer';
+import { closeSync, constants, lstatSync, openSync, readdirSync, readSync } from 'node:fs';
+import type { BigIntStats } from 'node:fs';
+import { join } from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { Stop } from '../domain/stop.js';
+import { hasErrno, translateErrno } from './errors.js';
+import { compareBytes } from './safe-path.js';
+
+export type WalkedKind = 'directory' | 'file' | 'symlink' | 'special';
+
+/** What lstat says of an entry. Strings where a JavaScript number would lose digits. */
+export interface WalkedEntry {
+  /** Relative to the walked directory, `/` between parts; `.` is the directory itself. */
+  readonly path: string;
+  readonly kind: WalkedKind;
+  readonly sizeBytes: number;
+  readonly inode: string;
+  readonly device: string;
+  readonly mtimeNanos: string;
+  readonly ctimeNanos: string;
+  /** 0 to 0o7777. */
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly linkCount: number;
+  /** A file that begins with SQLite's magic; null: not looked at. */
+  readonly isDatabase: boolean | null;
+}
+
+export interface WalkOptions {
+  /** Leaves out an entry, and what is below it. */
+  readonly skip?: (relativePath: string, isDirectory: boolean) => boolean;
+  /**
+   * Reads the first bytes of every file. Never in a process that has a database open: closing any descriptor of a
+   * database drops every POSIX lock that the process holds on it.
+   */
+  readonly detectDatabases: boolean;
+}
+
+/** Never part of a store: lock, journal, staging and rollback points live here when they must be inside the root. */
+export const CONTROL_NAME = '.holdfast';
+
+const SQLITE_MAGIC = Buffer.from('SQLite format 3\0', 'latin1');
+/** Entries looked at before the event loop has a turn: about 5 ms of work. */
+const ENTRIES_PER_TURN = 1000;
+
+/**
+ * Everything in a directory, itself included as `.` and first, the rest in the order of their paths' bytes. What
+ * vanishes while it is walked is left out; compareWalks sees that.
+ * @throws Stop path_not_utf8, permission_denied, io_error (`directory` itself does not exist, or is none)
+ */
+export async function walkTree(directory: string, options: WalkOptions): Promise<WalkedEntry[]> {
+  const top = walked('.', directory, lstatOf(directory), options);
+  if (top.kind !== 'directory') throw new Stop('io_error', `${directory} is no directory`, { path: directory });
+  const entries: WalkedEntry[] = [];
+  const pending: string[] = ['.'];
+  let turn = 0;
+  for (let parent = pending.pop(); parent !== undefined; parent = pending.pop()) {
+    for (const name of namesIn(directory, parent)) {
+      if (parent === '.' && name === CONTROL_NAME) continue;
+      const path = parent === '.' ? name : `${parent}/${name}`;
+      const entry = lookAt(directory, path, options);
+      if (entry === null) continue;
+      entries.push(entry);
+      if (entry.kind === 'directory') pending.push(path);
+      turn += 1;
+      if (turn % ENTRIES_PER_TURN === 0) await nextTurn();
+    }
+  }
+  entries.sort((left, right) => compareBytes(left.path, right.path));
+  return [top, ...entries];
+}
+
+/** Names are read as bytes: decoding would turn two different names that are not UTF-8 into one. */
+function namesIn(directory: string, relative: string): string[] {
+  const path = join(directory, relative);
+  let names: Buffer[];
+  try {
+    names = readdirSync(path, { encoding: 'buffer' });
+  } catch (error) {
+    // Gone, or something else by now: as if it had been walked a moment later.
+    if (relative !== '.' && hasErrno(error, 'ENOENT', 'ENOTDIR')) return [];
+    throw translateErrno(error, { path });
+  }
+  return names.map((name) => {
+    if (!isUtf8(name)) throw new Stop('path_not_utf8', 'a file name is not UTF-8', { directory: path, nameHex: name.toString('hex') });
+    return name.toString('utf8');
+  });
+}
+
+function lookAt(directory: string, path: string, options: WalkOptions): WalkedEntry | null {
+  const absolute = `${directory}/${path}`;
+  let facts: BigIntStats;
+  try {
+    facts = lstatSync(absolute, { bigint: true });
+  } catch (error) {
+    if (hasErrno(error, 'ENOENT', 'ENOTDIR')) return null;
+    throw translateErrno(error, { path: absolute });
+  }
+  if (options.skip?.(path, facts.isDirectory()) === true) return null;
+  return walked(path, absolute, facts, options);
+}
+
+function walked(path: string, absolute: string, facts: BigIntStats, options: WalkOptions): WalkedEntry {
+  const kind = kindOf(facts);
+  const isDatabase = options.detectDatabases ? kind === 'file' && hasMagic(absolute, facts) : null;
+  return {
+    path, kind,
+    sizeBytes: Number(facts.size),
+    inode: facts.ino.toString(),
+    device: facts.dev.toString(),
+    mtimeNanos: facts.mtimeNs.toString(),
+    ctimeNanos: facts.ctimeNs.toString(),
+    mode: Number(facts.mode & 0o7777n),
+    uid: Number(facts.uid),
+    gid: Number(facts.gid),
+    linkCount: Number(facts.nlink),
+    isDatabase,
+  };
+}
+
+function kindOf(facts: BigIntStats): WalkedKind {
+  if (facts.isDirectory()) return 'directory';
+  if (facts.isFile()) return 'file';
+  return facts.isSymbolicLink() ? 'symlink' : 'special';
+}
+
+function hasMagic(path: string, facts: BigIntStats): boolean {
+  if (facts.size < SQLITE_MAGIC.length) return false;
+  let descriptor: number;
+  try {
+    // Not blocking and not following, in case that a FIFO or a link has taken the file's place.
+    descriptor = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  } catch (error) {
+    if (hasErrno(error, 'ENOENT', 'ELOOP', 'ENXIO')) return false;
+    throw translateErrno(error, { path });
+  }
+  try {
+    const head = Buffer.alloc(SQLITE_MAGIC.length);
+    return readSync(descriptor, head, 0, head.length, 0) === head.length && head.equals(SQLITE_MAGIC);
+  } catch (error) {
+    throw translateErrno(error, { path });
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+function lstatOf(path: string): BigIntStats {
+  try {
+    return lstatSync(path, { bigint: true });
+  } catch (error) {
+    throw translateErrno(error, { path });
+  }
+}
