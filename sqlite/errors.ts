@@ -1,0 +1,101 @@
+// What SQLite and lstat say, in the language of the STOP table; and how a STOP crosses a process or a thread, where
+// classes are lost. Serves every file of this room (SM-10).
+import { accessSync, constants, lstatSync } from 'node:fs';
+import type { BigIntStats } from 'node:fs';
+import Database from 'better-sqlite3';
+import { Stop } from '../domain/stop.js';
+import type { StopCode, StopDetails } from '../domain/stop.js';
+
+/** A result or a refusal that can be cloned between threads and processes. */
+export type Outcome<Result> =
+  | { readonly type: 'done'; readonly result: Result }
+  | { readonly type: 'stop'; readonly code: StopCode; readonly message: string; readonly details: StopDetails };
+
+/** Turns a Stop into data; a programming error is thrown on, since it must not look like a refusal. */
+export function stopOutcome(error: unknown): Outcome<never> {
+  if (!(error instanceof Stop)) throw error;
+  return { type: 'stop', code: error.code, message: error.message, details: error.details };
+}
+
+export function outcomeResult<Result>(outcome: Outcome<Result>): Result {
+  if (outcome.type === 'done') return outcome.result;
+  throw new Stop(outcome.code, outcome.message, outcome.details);
+}
+
+/** The extended result code (`SQLITE_BUSY_RECOVERY`), or undefined for an error that is not SQLite's. */
+export function sqliteCode(error: unknown): string | undefined {
+  return error instanceof Database.SqliteError ? error.code : undefined;
+}
+
+/** Somebody else holds what is wanted; PROTOCOL is a lost race for the WAL's shared memory. */
+export function isBusy(error: unknown): boolean {
+  const code = sqliteCode(error);
+  return code !== undefined && (code.startsWith('SQLITE_BUSY') || code === 'SQLITE_PROTOCOL');
+}
+
+/** Read-only eyes see a journal that SQLite would roll back. May be false for a moment: see source.ts. */
+export function isHotJournal(error: unknown): boolean {
+  return sqliteCode(error) === 'SQLITE_READONLY_ROLLBACK';
+}
+
+const STOP_BY_SQLITE: readonly (readonly [prefix: string, code: StopCode, fact: string])[] = [
+  ['SQLITE_READONLY_ROLLBACK', 'hot_journal', 'the database has a hot journal'],
+  ['SQLITE_BUSY', 'database_busy', 'the database is busy'],
+  ['SQLITE_PROTOCOL', 'database_busy', 'the database is busy'],
+  ['SQLITE_NOTADB', 'not_a_database', 'the file is not a SQLite database'],
+  ['SQLITE_CORRUPT', 'integrity_failed', 'the database is malformed'],
+  ['SQLITE_FULL', 'no_space', 'the filesystem is full'],
+  ['SQLITE_READONLY', 'permission_denied', 'the database cannot be opened as is needed'],
+  ['SQLITE_PERM', 'permission_denied', 'the database cannot be opened as is needed'],
+  ['SQLITE_AUTH', 'permission_denied', 'the database cannot be opened as is needed'],
+  ['SQLITE_CANTOPEN', 'io_error', 'the database cannot be opened'],
+  ['SQLITE_IOERR', 'io_error', 'the database cannot be read or written'],
+  ['SQLITE_NOMEM', 'io_error', 'memory is exhausted'],
+];
+
+/** Translates what SQLite threw about the database at `path`; anything unknown comes back as it was. */
+export function translateSqlite(error: unknown, path: string): unknown {
+  const sqlite = sqliteCode(error);
+  if (sqlite === undefined) return error;
+  const row = STOP_BY_SQLITE.find(([prefix]) => sqlite.startsWith(prefix));
+  if (row === undefined) return error;
+  // CANTOPEN does not say why; access(2) does, and opens nothing, which would drop locks.
+  const code = row[1] === 'io_error' && sqlite === 'SQLITE_CANTOPEN' && !mayRead(path) ? 'permission_denied' : row[1];
+  return new Stop(code, row[2], { path, sqlite, reason: (error as Error).message }, { cause: error });
+}
+
+function mayRead(path: string): boolean {
+  try {
+    accessSync(path, constants.R_OK);
+    return true;
+  } catch {
+    return false; // the caller reports the refusal
+  }
+}
+
+const STOP_BY_ERRNO: Readonly<Record<string, StopCode>> = {
+  ENOENT: 'member_missing', ENOTDIR: 'member_missing',
+  EACCES: 'permission_denied', EPERM: 'permission_denied',
+  ENOSPC: 'no_space', EDQUOT: 'no_space',
+};
+
+/** lstat of a member. Errors: `member_missing`, `permission_denied`, `symlink_found`, `special_file_found`, `io_error`. */
+export function lstatMember(path: string): BigIntStats {
+  let stats: BigIntStats;
+  try {
+    stats = lstatSync(path, { bigint: true });
+  } catch (error) {
+    const errno = (error as NodeJS.ErrnoException).code ?? 'unknown';
+    throw new Stop(STOP_BY_ERRNO[errno] ?? 'io_error', 'the file cannot be examined', { path, errno }, { cause: error });
+  }
+  if (stats.isSymbolicLink()) throw new Stop('symlink_found', 'the path is a symbolic link', { path });
+  if (!stats.isFile()) throw new Stop('special_file_found', 'the path is not a regular file', { path });
+  return stats;
+}
+
+/** better-sqlite3 trims the names it is given: such a path would silently open another file. */
+export function requireNameable(path: string): void {
+  if (path !== path.trim()) {
+    throw new Stop('path_unsafe', 'a database path that begins or ends with white space cannot be opened', { path });
+  }
+}
