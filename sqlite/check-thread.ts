@@ -38,7 +38,8 @@ function checkFile(request: CheckRequest): DatabaseFacts {
 function requireAlone(path: string): void {
   for (const suffix of ['-wal', '-journal']) {
     const sizeBytes = lstatSync(`${path}${suffix}`, { throwIfNoEntry: false })?.size ?? 0;
-    if (sizeBytes > 0) throw new Stop('file_extra', 'a log lies beside the copy of a database', { path: `${path}${suffix}`, sizeBytes });
+    if (sizeBytes > 0)
+      throw new Stop('file_extra', 'a log lies beside the copy of a database', { path: `${path}${suffix}`, sizeBytes });
   }
 }
 
@@ -61,7 +62,12 @@ function requireIntegrity(connection: Database.Database, path: string): void {
   } catch (error) {
     // What SQLite can't check (an unknown collation, say) has not been found whole.
     if (sqliteCode(error) !== 'SQLITE_ERROR') throw error;
-    throw new Stop('integrity_failed', 'the integrity check could not run', { path, reason: (error as Error).message }, { cause: error });
+    throw new Stop(
+      'integrity_failed',
+      'the integrity check could not run',
+      { path, reason: (error as Error).message },
+      { cause: error },
+    );
   }
   if (messages.length !== 1 || messages[0] !== 'ok') {
     throw new Stop('integrity_failed', 'the database fails its integrity check', { path, messages });

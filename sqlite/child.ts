@@ -28,7 +28,10 @@ const STDERR_CHARS_MAX = 4096;
 export async function callChild<Request, Event, Result>(call: ChildCall<Request, Event>): Promise<Result> {
   call.signal?.throwIfAborted();
   const child = fork(fileURLToPath(call.program), [], {
-    serialization: 'advanced', execArgv: [], env: childEnvironment(), stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+    serialization: 'advanced',
+    execArgv: [],
+    env: childEnvironment(),
+    stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
   });
   const failures: { readonly cause: unknown }[] = [];
   const fail = (cause: unknown): void => {
@@ -91,8 +94,8 @@ export function serveParent<Request, Event, Result>(
     process.send?.(reply, undefined, undefined, () => process.exit(0));
   };
   process.once('disconnect', () => process.exit(0));
-  // A terminal's Ctrl-C reaches the whole group: the parent decides, and ends us.
-  process.on('SIGINT', () => undefined);
+  // A terminal's Ctrl-C and a service manager's stop reach the whole group: the parent decides, and ends us.
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => undefined);
   process.once('message', (message) => {
     const { request } = message as { readonly request: Request };
     serve(request, (event) => process.send?.({ type: 'event', event } satisfies Reply<Event, Result>))

@@ -22,7 +22,9 @@ const BACK_OFF_MICROS_MAX = 20_000;
  * Errors: `database_busy`, `database_exclusive`, `hot_journal`, `source_changed`, `member_missing`.
  */
 export async function lockTogether(
-  members: readonly CutMember[], statAtCut: readonly string[], timeoutMillis: number,
+  members: readonly CutMember[],
+  statAtCut: readonly string[],
+  timeoutMillis: number,
 ): Promise<Locked> {
   const beginning = performance.now();
   let capMicros = BACK_OFF_MICROS_MIN * 2;
@@ -74,7 +76,9 @@ function refusal(members: readonly CutMember[], tries: number, waitedMillis: num
   const [worst] = busy;
   const exclusive = worst !== undefined && worst.lockRefusals === 0 && worst.readRefusals === tries;
   const details = {
-    path: worst?.path, tries, waitedMillis: Math.round(waitedMillis),
+    path: worst?.path,
+    tries,
+    waitedMillis: Math.round(waitedMillis),
     busy: busy.slice(0, 5).map((member) => ({ path: member.path, times: member.lockRefusals + member.readRefusals })),
   };
   return exclusive

@@ -34,14 +34,20 @@ function requireDistinct(members: readonly CutMember[]): void {
   }
 }
 
-async function cut(request: CutRequest, members: readonly CutMember[], send: (event: CutEvent) => void): Promise<DatabasesCut> {
+async function cut(
+  request: CutRequest,
+  members: readonly CutMember[],
+  send: (event: CutEvent) => void,
+): Promise<DatabasesCut> {
   for (const member of members) member.warm();
   const locked = await lockTogether(members, request.statAtCut, request.quiesceTimeoutMillis);
   const watch = new PinWatch(members, locked.pinnedAtNanos, request);
   send({ type: 'instant', instant: locked.instant });
 
   for (const member of members) if (member.isWal) member.closeWritable();
-  const bytes = members.map((member) => Number(member.connection.pragma('page_count', { simple: true })) * member.source.pageSizeBytes);
+  const bytes = members.map(
+    (member) => Number(member.connection.pragma('page_count', { simple: true })) * member.source.pageSizeBytes,
+  );
   const bytesTotal = bytes.reduce((sum, size) => sum + size, 0);
   let bytesBefore = 0;
   let databasesDone = 0;

@@ -40,7 +40,11 @@ export class PinWatch {
     for (const [member, atPin] of this.#logs) {
       const growthBytes = logBytes(member) - atPin;
       if (growthBytes > walGrowthBytesMax) {
-        throw new Stop('wal_growth', 'the write-ahead log grew too much', { path: member.path, growthBytes, walGrowthBytesMax });
+        throw new Stop('wal_growth', 'the write-ahead log grew too much', {
+          path: member.path,
+          growthBytes,
+          walGrowthBytesMax,
+        });
       }
     }
   }

@@ -68,7 +68,8 @@ export interface CutProgress {
 export interface CutHandlers {
   /**
    * The snapshots are pinned and the write locks of WAL databases dropped; those of rollback-journal databases stay
-   * until each is copied. Copying goes on meanwhile; a failure of this handler ends the cut with that failure.
+   * until each is copied. Copying goes on meanwhile; a failure of this handler ends the cut with that failure, and
+   * takeCut settles only when its promise has, whatever became of the copies.
    */
   readonly onInstant: (instant: CutInstant) => void | Promise<void>;
   readonly onProgress: (progress: CutProgress) => void;

@@ -74,9 +74,12 @@ function mayRead(path: string): boolean {
 }
 
 const STOP_BY_ERRNO: Readonly<Record<string, StopCode>> = {
-  ENOENT: 'member_missing', ENOTDIR: 'member_missing',
-  EACCES: 'permission_denied', EPERM: 'permission_denied',
-  ENOSPC: 'no_space', EDQUOT: 'no_space',
+  ENOENT: 'member_missing',
+  ENOTDIR: 'member_missing',
+  EACCES: 'permission_denied',
+  EPERM: 'permission_denied',
+  ENOSPC: 'no_space',
+  EDQUOT: 'no_space',
 };
 
 /** lstat of a member. Errors: `member_missing`, `permission_denied`, `symlink_found`, `special_file_found`, `io_error`. */
@@ -86,7 +89,12 @@ export function lstatMember(path: string): BigIntStats {
     stats = lstatSync(path, { bigint: true });
   } catch (error) {
     const errno = (error as NodeJS.ErrnoException).code ?? 'unknown';
-    throw new Stop(STOP_BY_ERRNO[errno] ?? 'io_error', 'the file cannot be examined', { path, errno }, { cause: error });
+    throw new Stop(
+      STOP_BY_ERRNO[errno] ?? 'io_error',
+      'the file cannot be examined',
+      { path, errno },
+      { cause: error },
+    );
   }
   if (stats.isSymbolicLink()) throw new Stop('symlink_found', 'the path is a symbolic link', { path });
   if (!stats.isFile()) throw new Stop('special_file_found', 'the path is not a regular file', { path });

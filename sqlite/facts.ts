@@ -38,7 +38,9 @@ export function readFacts(connection: Database.Database, request: FactsRequest):
       pageSizeBytes: Number(connection.pragma('page_size', { simple: true })),
       journalMode: String(connection.pragma('journal_mode', { simple: true })),
       // A virtual table has no rows of its own: its shadow tables do, and its module may be unknown here.
-      tables: tables.filter(({ type }) => type !== 'virtual').map(({ name }) => ({ name, rows: countRows(connection, name) })),
+      tables: tables
+        .filter(({ type }) => type !== 'virtual')
+        .map(({ name }) => ({ name, rows: countRows(connection, name) })),
       sequences: request.sequences.map((sequence) => readSequence(connection, request.path, sequence)),
       appendOnly: request.appendOnly.map((entry) => readAppendOnly(connection, request, entry)),
       migrations: request.migrations === null ? null : readMigrations(connection, request.path, request.migrations),
@@ -69,7 +71,9 @@ function requireTables(request: FactsRequest, tables: readonly TableRow[]): void
   const missing = named.filter((pattern) => !tables.some(({ name }) => patternOf(pattern).test(name)));
   if (missing.length > 0) {
     throw new Stop('required_table_missing', 'a required table is missing', {
-      path: request.path, missing: missing.map(unescapePattern), tables: tables.length,
+      path: request.path,
+      missing: missing.map(unescapePattern),
+      tables: tables.length,
     });
   }
 }
@@ -112,7 +116,12 @@ function requireForeignKeys(connection: Database.Database, path: string): void {
 }
 
 function countRows(connection: Database.Database, table: string): number {
-  return Number(connection.prepare(`SELECT count(*) FROM ${quoteName(table)}`).pluck().get());
+  return Number(
+    connection
+      .prepare(`SELECT count(*) FROM ${quoteName(table)}`)
+      .pluck()
+      .get(),
+  );
 }
 
 interface Highest {
@@ -137,12 +146,22 @@ function requireColumn(connection: Database.Database, path: string, table: strin
   const found = connection
     .prepare('SELECT 1 FROM pragma_table_xinfo(?) WHERE name = ? COLLATE NOCASE')
     .get(table, column);
-  if (found === undefined) throw new Stop('definition_invalid', 'the table has no such column', { path, table, column });
+  if (found === undefined)
+    throw new Stop('definition_invalid', 'the table has no such column', { path, table, column });
 }
 
-function requireType(found: Highest, allowed: readonly string[], path: string, { table, column }: SequenceDefinition): void {
+function requireType(
+  found: Highest,
+  allowed: readonly string[],
+  path: string,
+  { table, column }: SequenceDefinition,
+): void {
   if (!['null', ...allowed].includes(found.type)) {
-    throw new Stop('definition_invalid', `the column holds ${found.type} values, which are not a sequence`, { path, table, column });
+    throw new Stop('definition_invalid', `the column holds ${found.type} values, which are not a sequence`, {
+      path,
+      table,
+      column,
+    });
   }
 }
 
@@ -152,7 +171,11 @@ function readSequence(connection: Database.Database, path: string, sequence: Seq
   return { table: sequence.table, column: sequence.column, value: found.value };
 }
 
-function readAppendOnly(connection: Database.Database, request: FactsRequest, entry: SequenceDefinition): AppendOnlyFact {
+function readAppendOnly(
+  connection: Database.Database,
+  request: FactsRequest,
+  entry: SequenceDefinition,
+): AppendOnlyFact {
   const found = highest(connection, request.path, entry);
   requireType(found, ['integer', 'text'], request.path, entry);
   const bounds = request.appendOnlyUpTo ?? {};
@@ -162,7 +185,11 @@ function readAppendOnly(connection: Database.Database, request: FactsRequest, en
   return { table: entry.table, column: entry.column, upTo, ...digestRows(connection, entry, bound) };
 }
 
-function readMigrations(connection: Database.Database, path: string, { table, orderBy }: MigrationsDefinition): MigrationsFact {
+function readMigrations(
+  connection: Database.Database,
+  path: string,
+  { table, orderBy }: MigrationsDefinition,
+): MigrationsFact {
   requireColumn(connection, path, table, orderBy);
   return { table, orderBy, rowSha256: digestEachRow(connection, { table, column: orderBy }) };
 }

@@ -12,9 +12,15 @@ export type LiveFacts = { readonly facts: DatabaseFacts } | { readonly unreadabl
  * Reads each database in a read transaction of its own; they are not one instant. Order is that of the requests.
  * Errors: the reason of `signal`; an ordinary Error when the process dies.
  */
-export async function readLiveFacts(requests: readonly FactsRequest[], signal?: AbortSignal): Promise<readonly LiveFacts[]> {
+export async function readLiveFacts(
+  requests: readonly FactsRequest[],
+  signal?: AbortSignal,
+): Promise<readonly LiveFacts[]> {
   if (requests.length === 0) return [];
   return callChild<readonly FactsRequest[], never, readonly LiveFacts[]>({
-    program: new URL('./live-process.js', import.meta.url), request: requests, onEvent: () => undefined, signal,
+    program: new URL('./live-process.js', import.meta.url),
+    request: requests,
+    onEvent: () => undefined,
+    signal,
   });
 }

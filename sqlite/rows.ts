@@ -23,7 +23,9 @@ export function quoteName(name: string): string {
 
 /** Digest of the rows whose column is at most `bound`, in order; null: of none. Streams: memory holds one row. */
 export function digestRows(
-  connection: Database.Database, order: SequenceDefinition, bound: bigint | string | null,
+  connection: Database.Database,
+  order: SequenceDefinition,
+  bound: bigint | string | null,
 ): { readonly rows: number; readonly sha256: string } {
   const hash = createHash('sha256').update(HEADER);
   let rows = 0;
@@ -49,17 +51,23 @@ export function digestEachRow(connection: Database.Database, order: SequenceDefi
 
 /** Each column comes as two values: whether it is TEXT, and the value, TEXT as its bytes. */
 function selectRows(
-  connection: Database.Database, { table, column }: SequenceDefinition, where: string,
+  connection: Database.Database,
+  { table, column }: SequenceDefinition,
+  where: string,
 ): Database.Statement<unknown[], unknown[]> {
   const columns = connection
     .prepare<[string], string>('SELECT name FROM pragma_table_xinfo(?) WHERE hidden = 0 ORDER BY cid')
     .pluck()
     .all(table)
     .map(quoteName);
-  const values = columns.map((name) => `typeof(${name}) = 'text', CASE typeof(${name}) WHEN 'text' THEN CAST(${name} AS BLOB) ELSE ${name} END`);
+  const values = columns.map(
+    (name) => `typeof(${name}) = 'text', CASE typeof(${name}) WHEN 'text' THEN CAST(${name} AS BLOB) ELSE ${name} END`,
+  );
   const order = [quoteName(column), ...columns.map((name) => `${name} COLLATE BINARY`)];
   return connection
-    .prepare<unknown[], unknown[]>(`SELECT ${values.join(', ')} FROM ${quoteName(table)} ${where} ORDER BY ${order.join(', ')}`)
+    .prepare<unknown[], unknown[]>(
+      `SELECT ${values.join(', ')} FROM ${quoteName(table)} ${where} ORDER BY ${order.join(', ')}`,
+    )
     .raw()
     .safeIntegers();
 }

@@ -44,7 +44,7 @@ export async function openSource(path: string, timeoutMillis: number): Promise<S
   if (stats.size === 0n) throw new Stop('not_a_database', 'the file is empty', { path });
   const identity = `${stats.dev}:${stats.ino}`;
   const deadline = performance.now() + timeoutMillis;
-  for (let sightings = 0; ; ) {
+  for (let sightings = 0; ;) {
     try {
       return { ...openOnce(path), path, identity };
     } catch (error) {
@@ -55,7 +55,12 @@ export async function openSource(path: string, timeoutMillis: number): Promise<S
       } else if (isBusy(error)) {
         sightings = 0;
         if (performance.now() >= deadline) {
-          throw new Stop('database_exclusive', 'reading the database was refused all the time', { path, timeoutMillis }, { cause: error });
+          throw new Stop(
+            'database_exclusive',
+            'reading the database was refused all the time',
+            { path, timeoutMillis },
+            { cause: error },
+          );
         }
         await sleep(BUSY_INTERVAL_MILLIS);
       } else {

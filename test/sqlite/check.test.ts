@@ -1,5 +1,14 @@
 // Checks of staged copies: what is found whole, what is refused, and what the facts and digests say.
-import { closeSync, existsSync, openSync, readFileSync, readdirSync, statSync, writeFileSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  openSync,
+  readFileSync,
+  readdirSync,
+  statSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { createHash } from 'node:crypto';
 import Database from 'better-sqlite3';
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -15,7 +24,16 @@ afterEach(() => stage.end());
 afterAll(closeCheckPool);
 
 function request(path: string, overrides: Partial<CheckRequest> = {}): CheckRequest {
-  return { path, requiredTables: [], sequences: [], appendOnly: [], migrations: null, integrity: true, foreignKeys: true, ...overrides };
+  return {
+    path,
+    requiredTables: [],
+    sequences: [],
+    appendOnly: [],
+    migrations: null,
+    integrity: true,
+    foreignKeys: true,
+    ...overrides,
+  };
 }
 
 function make(name: string, sql: string): string {
@@ -33,15 +51,25 @@ describe('integrity', () => {
     const before = sha256Of(path);
     const { mtimeMs } = statSync(path);
     const facts = await checkDatabase(request(path, { requiredTables: ['chain'] }));
-    expect(facts).toEqual({ pageSizeBytes: 4096, journalMode, tables: [{ name: 'chain', rows: 50 }], sequences: [], appendOnly: [], migrations: null });
+    expect(facts).toEqual({
+      pageSizeBytes: 4096,
+      journalMode,
+      tables: [{ name: 'chain', rows: 50 }],
+      sequences: [],
+      appendOnly: [],
+      migrations: null,
+    });
     expect(sha256Of(path)).toBe(before);
     expect(statSync(path).mtimeMs).toBe(mtimeMs);
     expect(readdirSync(stage.directory)).toEqual(['a.db']);
   });
 
   test('a damaged page is refused with at most five messages, and leaves no sidecars', async () => {
-    const path = make('a.db', `CREATE TABLE t (a INTEGER PRIMARY KEY, b); CREATE INDEX i ON t (b); PRAGMA journal_mode = wal;
-      WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < 3000) INSERT INTO t SELECT i, randomblob(20) FROM c`);
+    const path = make(
+      'a.db',
+      `CREATE TABLE t (a INTEGER PRIMARY KEY, b); CREATE INDEX i ON t (b); PRAGMA journal_mode = wal;
+      WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < 3000) INSERT INTO t SELECT i, randomblob(20) FROM c`,
+    );
     const bytes = readFileSync(path);
     bytes.fill(0x55, 4096 * 5, 4096 * 9);
     writeFileSync(path, bytes);
@@ -53,14 +81,19 @@ describe('integrity', () => {
   });
 
   test('an index that lacks a row is refused, though every page reads well', async () => {
-    const path = make('a.db', "CREATE TABLE t (a, b); CREATE INDEX i ON t (b); INSERT INTO t VALUES (1, 'unmistakable')");
+    const path = make(
+      'a.db',
+      "CREATE TABLE t (a, b); CREATE INDEX i ON t (b); INSERT INTO t VALUES (1, 'unmistakable')",
+    );
     const bytes = readFileSync(path);
     const at = bytes.lastIndexOf('unmistakable'); // page 3: the index
     const file = openSync(path, 'r+');
     writeSync(file, 'unmistakeble', at);
     closeSync(file);
     expect(await stopOf(checkDatabase(request(path)))).toMatchObject({ code: 'integrity_failed' });
-    await expect(checkDatabase(request(path, { integrity: false }))).resolves.toMatchObject({ tables: [{ name: 't', rows: 1 }] });
+    await expect(checkDatabase(request(path, { integrity: false }))).resolves.toMatchObject({
+      tables: [{ name: 't', rows: 1 }],
+    });
   });
 
   test('a truncated file is refused', async () => {
@@ -88,19 +121,35 @@ describe('integrity', () => {
   });
 
   test('full-text and unknown virtual tables neither fail nor hide', async () => {
-    const path = make('a.db', "CREATE VIRTUAL TABLE f USING fts5(body); INSERT INTO f VALUES ('hello'); CREATE TABLE u (a)");
+    const path = make(
+      'a.db',
+      "CREATE VIRTUAL TABLE f USING fts5(body); INSERT INTO f VALUES ('hello'); CREATE TABLE u (a)",
+    );
     const connection = new Database(path);
     connection.unsafeMode();
-    connection.exec("PRAGMA writable_schema = ON; INSERT INTO sqlite_schema VALUES ('table', 'v', 'v', 0, 'CREATE VIRTUAL TABLE v USING nowhere(a)')");
+    connection.exec(
+      "PRAGMA writable_schema = ON; INSERT INTO sqlite_schema VALUES ('table', 'v', 'v', 0, 'CREATE VIRTUAL TABLE v USING nowhere(a)')",
+    );
     connection.close();
     const facts = await checkDatabase(request(path, { requiredTables: ['f', 'v', 'u'] }));
-    expect(facts.tables.map(({ name }) => name)).toEqual(['f_config', 'f_content', 'f_data', 'f_docsize', 'f_idx', 'u']);
+    expect(facts.tables.map(({ name }) => name)).toEqual([
+      'f_config',
+      'f_content',
+      'f_data',
+      'f_docsize',
+      'f_idx',
+      'u',
+    ]);
   });
 
   test('a foreign key without its parent is refused, unless the check is not asked for', async () => {
-    const path = make('a.db', 'CREATE TABLE p (id INTEGER PRIMARY KEY); CREATE TABLE c (p REFERENCES p (id)); INSERT INTO c VALUES (7)');
+    const path = make(
+      'a.db',
+      'CREATE TABLE p (id INTEGER PRIMARY KEY); CREATE TABLE c (p REFERENCES p (id)); INSERT INTO c VALUES (7)',
+    );
     expect(await stopOf(checkDatabase(request(path)))).toMatchObject({
-      code: 'foreign_keys_violated', details: { violations: [{ table: 'c', rowid: '1', parent: 'p' }] },
+      code: 'foreign_keys_violated',
+      details: { violations: [{ table: 'c', rowid: '1', parent: 'p' }] },
     });
     await checkDatabase(request(path, { foreignKeys: false }));
   });
@@ -119,8 +168,11 @@ describe('facts', () => {
   test('required tables are found by name without case and by pattern; the missing ones are named', async () => {
     const path = make('a.db', 'CREATE TABLE Users (a); CREATE TABLE events_2026 (a); CREATE VIEW shown AS SELECT 1');
     await checkDatabase(request(path, { requiredTables: ['users', 'events_*', '*'] }));
-    expect(await stopOf(checkDatabase(request(path, { requiredTables: ['users', 'event', 'log_*', 'shown'] })))).toMatchObject({
-      code: 'required_table_missing', details: { missing: ['event', 'log_*', 'shown'] },
+    expect(
+      await stopOf(checkDatabase(request(path, { requiredTables: ['users', 'event', 'log_*', 'shown'] }))),
+    ).toMatchObject({
+      code: 'required_table_missing',
+      details: { missing: ['event', 'log_*', 'shown'] },
     });
   });
 
@@ -131,16 +183,24 @@ describe('facts', () => {
   });
 
   test('sequences keep their 64 bits, and an empty table has none', async () => {
-    const path = make('a.db', `CREATE TABLE s (n INTEGER); INSERT INTO s VALUES (9223372036854775807), (9007199254740993);
-      CREATE TABLE low (n INTEGER); INSERT INTO low VALUES (9007199254740993); CREATE TABLE none (n INTEGER)`);
-    const facts = await checkDatabase(request(path, { sequences: ['s', 'low', 'none'].map((table) => ({ table, column: 'n' })) }));
+    const path = make(
+      'a.db',
+      `CREATE TABLE s (n INTEGER); INSERT INTO s VALUES (9223372036854775807), (9007199254740993);
+      CREATE TABLE low (n INTEGER); INSERT INTO low VALUES (9007199254740993); CREATE TABLE none (n INTEGER)`,
+    );
+    const facts = await checkDatabase(
+      request(path, { sequences: ['s', 'low', 'none'].map((table) => ({ table, column: 'n' })) }),
+    );
     expect(facts.sequences.map(({ value }) => value)).toEqual(['9223372036854775807', '9007199254740993', null]);
   });
 
   test('a sequence without its table, without its column, or of text is refused', async () => {
     const path = make('a.db', "CREATE TABLE s (n, word TEXT); INSERT INTO s VALUES (1, 'one')");
-    const codes = [{ table: 'x', column: 'n' }, { table: 's', column: 'x' }, { table: 's', column: 'word' }].map(async (sequence) =>
-      (await stopOf(checkDatabase(request(path, { sequences: [sequence] })))).code);
+    const codes = [
+      { table: 'x', column: 'n' },
+      { table: 's', column: 'x' },
+      { table: 's', column: 'word' },
+    ].map(async (sequence) => (await stopOf(checkDatabase(request(path, { sequences: [sequence] })))).code);
     expect(await Promise.all(codes)).toEqual(['required_table_missing', 'definition_invalid', 'definition_invalid']);
   });
 
@@ -150,7 +210,8 @@ describe('facts', () => {
     const newer = make('newer.db', `${schema} INSERT INTO m VALUES (3, 'c'), (1, 'a'), (2, 'b')`);
     const other = make('other.db', `${schema} INSERT INTO m VALUES (1, 'a'), (2, 'x')`);
     const migrations = { table: 'm', orderBy: 'id' };
-    const read = async (path: string): Promise<readonly string[]> => (await checkDatabase(request(path, { migrations }))).migrations?.rowSha256 ?? [];
+    const read = async (path: string): Promise<readonly string[]> =>
+      (await checkDatabase(request(path, { migrations }))).migrations?.rowSha256 ?? [];
     const [a, b, c] = [await read(older), await read(newer), await read(other)];
     expect(b).toHaveLength(3);
     expect(b.slice(0, 2)).toEqual(a);
@@ -160,7 +221,10 @@ describe('facts', () => {
 
 describe('append-only digests', () => {
   const appendOnly = [{ table: 't', column: 'n' }];
-  async function digest(path: string, upTo?: string | null): Promise<{ upTo: string | null; rows: number; sha256: string }> {
+  async function digest(
+    path: string,
+    upTo?: string | null,
+  ): Promise<{ upTo: string | null; rows: number; sha256: string }> {
     const bound = upTo === undefined ? {} : { appendOnlyUpTo: { t: upTo } };
     const [fact] = (await checkDatabase(request(path, { appendOnly, ...bound }))).appendOnly;
     if (fact === undefined) throw new Error('no fact');
@@ -168,12 +232,18 @@ describe('append-only digests', () => {
   }
 
   test('have the documented bytes', async () => {
-    const path = make('a.db', "CREATE TABLE t (n INTEGER PRIMARY KEY, v, g AS (n + 1)); INSERT INTO t (n, v) VALUES (1, NULL), (2, 'é'), (3, x'00ff'), (4, 1.5)");
+    const path = make(
+      'a.db',
+      "CREATE TABLE t (n INTEGER PRIMARY KEY, v, g AS (n + 1)); INSERT INTO t (n, v) VALUES (1, NULL), (2, 'é'), (3, x'00ff'), (4, 1.5)",
+    );
     const row = (value: string): string => `5200000002${value}`;
     const integer = (n: number): string => `49${n.toString(16).padStart(16, '0')}`;
     const bytes = [
       Buffer.from('holdfast-rows-1\n').toString('hex'),
-      row(`${integer(1)}4e`), row(`${integer(2)}540000000000000002c3a9`), row(`${integer(3)}42000000000000000200ff`), row(`${integer(4)}463ff8000000000000`),
+      row(`${integer(1)}4e`),
+      row(`${integer(2)}540000000000000002c3a9`),
+      row(`${integer(3)}42000000000000000200ff`),
+      row(`${integer(4)}463ff8000000000000`),
     ].join('');
     const expected = createHash('sha256').update(Buffer.from(bytes, 'hex')).digest('hex');
     expect(await digest(path)).toEqual({ upTo: '4', rows: 4, sha256: expected });
@@ -193,12 +263,28 @@ describe('append-only digests', () => {
   test('do not depend on rowids, and tell types and borders of values apart', async () => {
     const same = [
       make('1.db', "CREATE TABLE t (n, a, b); INSERT INTO t VALUES (1, 'x', 'y'), (1, 'a', 'b')"),
-      make('2.db', "CREATE TABLE t (n, a, b); INSERT INTO t VALUES (1, 'a', 'b'), (5, 0, 0), (1, 'x', 'y'); DELETE FROM t WHERE n = 5"),
+      make(
+        '2.db',
+        "CREATE TABLE t (n, a, b); INSERT INTO t VALUES (1, 'a', 'b'), (5, 0, 0), (1, 'x', 'y'); DELETE FROM t WHERE n = 5",
+      ),
     ];
     const [first, second] = await Promise.all(same.map((path) => digest(path)));
     expect(first).toEqual(second);
-    const different = ["'ab', 'c'", "'a', 'bc'", "x'6162', 'c'", "1, 'c'", "1.0, 'c'", "'1', 'c'", "NULL, 'c'", "'', 'c'"];
-    const digests = await Promise.all(different.map((values, index) => digest(make(`d${index}.db`, `CREATE TABLE t (n, a, b); INSERT INTO t VALUES (1, ${values})`))));
+    const different = [
+      "'ab', 'c'",
+      "'a', 'bc'",
+      "x'6162', 'c'",
+      "1, 'c'",
+      "1.0, 'c'",
+      "'1', 'c'",
+      "NULL, 'c'",
+      "'', 'c'",
+    ];
+    const digests = await Promise.all(
+      different.map((values, index) =>
+        digest(make(`d${index}.db`, `CREATE TABLE t (n, a, b); INSERT INTO t VALUES (1, ${values})`)),
+      ),
+    );
     expect(new Set(digests.map(({ sha256 }) => sha256)).size).toBe(different.length);
   });
 

@@ -34,7 +34,10 @@ describe('beside a held cut', () => {
         const pid = await cutPid();
         process.kill(pid, 'SIGSTOP');
         expect(Object.keys(await walker.call({ do: 'hash', directory: stage.directory }))).toContain('locked.db');
-        seen.push(await writer.call({ do: 'tryLock', path: locked }), await walker.call({ do: 'tryLock', path: locked }));
+        seen.push(
+          await writer.call({ do: 'tryLock', path: locked }),
+          await walker.call({ do: 'tryLock', path: locked }),
+        );
         seen.push(await writer.call({ do: 'tryLock', path: wal }));
         process.kill(pid, 'SIGCONT');
       },
@@ -46,7 +49,9 @@ describe('beside a held cut', () => {
 
   test('a pin that lasts too long is refused, and its target is not left', async () => {
     const [first, second] = [stage.database('a.db', { rows: 30_000 }), stage.database('b.db')];
-    const stop = await stopOf(takeCut(cutRequest([first, second], { pinSecondsMax: 1 }), { ...QUIET, onInstant: () => freeze(1200) }));
+    const stop = await stopOf(
+      takeCut(cutRequest([first, second], { pinSecondsMax: 1 }), { ...QUIET, onInstant: () => freeze(1200) }),
+    );
     expect(stop).toMatchObject({ code: 'pin_too_long', details: { paths: [first, second] } });
     expect(await stage.actor().call({ do: 'tryLock', path: second })).toBe('locked');
   });
@@ -99,16 +104,19 @@ describe('while another holds a write lock', () => {
     expect(await stage.actor().call({ do: 'tryLock', path: free })).toBe('locked');
   });
 
-  test.each(['wal', 'delete'])('a connection in exclusive locking mode on a %s database is refused as such', async (journalMode) => {
-    const [free, held] = [stage.database('free.db'), stage.database('held.db', { journalMode, rows: 1 })];
-    const holder = stage.actor();
-    await holder.call({ do: 'exclusive', path: held });
-    const stop = await stopOf(takeCut(cutRequest([free, held], { quiesceTimeoutMillis: 300 }), QUIET));
-    expect(stop).toMatchObject({ code: 'database_exclusive', details: { path: held } });
-    await holder.kill();
-    await takeCut(cutRequest([free, held]), QUIET);
-    expect(chainLength(`${held}.copy`)).toBe(2);
-  });
+  test.each(['wal', 'delete'])(
+    'a connection in exclusive locking mode on a %s database is refused as such',
+    async (journalMode) => {
+      const [free, held] = [stage.database('free.db'), stage.database('held.db', { journalMode, rows: 1 })];
+      const holder = stage.actor();
+      await holder.call({ do: 'exclusive', path: held });
+      const stop = await stopOf(takeCut(cutRequest([free, held], { quiesceTimeoutMillis: 300 }), QUIET));
+      expect(stop).toMatchObject({ code: 'database_exclusive', details: { path: held } });
+      await holder.kill();
+      await takeCut(cutRequest([free, held]), QUIET);
+      expect(chainLength(`${held}.copy`)).toBe(2);
+    },
+  );
 });
 
 describe('its process ends', () => {

@@ -24,7 +24,10 @@ test('a hot journal is refused, and neither the database nor the journal changes
   expect(before['a.db-journal']).toBeTypeOf('string');
   expect(before['a.db']).not.toBe(committed); // pages of the lost transaction are in the main file
   for (const overrides of [{}, { lockWrites: false }]) {
-    expect(await stopOf(takeCut(cutRequest([path], overrides), QUIET))).toMatchObject({ code: 'hot_journal', details: { path } });
+    expect(await stopOf(takeCut(cutRequest([path], overrides), QUIET))).toMatchObject({
+      code: 'hot_journal',
+      details: { path },
+    });
     expect(snapshotOf(stage)).toEqual(before);
   }
   await stage.actor().call({ do: 'tryLock', path }); // the application recovers it
@@ -52,7 +55,11 @@ test.each([
   { name: 'a short text', code: 'not_a_database', make: (path: string) => writeFileSync(path, 'hello') },
   { name: 'a long text', code: 'not_a_database', make: (path: string) => writeFileSync(path, 'hello '.repeat(5000)) },
   { name: 'a directory', code: 'special_file_found', make: (path: string) => mkdirSync(path) },
-  { name: 'a symbolic link', code: 'symlink_found', make: (path: string) => symlinkSync(stage.database('real.db'), path) },
+  {
+    name: 'a symbolic link',
+    code: 'symlink_found',
+    make: (path: string) => symlinkSync(stage.database('real.db'), path),
+  },
 ])('$name is refused as $code, and no target is made', async ({ code, make }) => {
   const good = stage.database('good.db');
   const path = stage.path('bad.db');

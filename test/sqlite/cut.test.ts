@@ -22,7 +22,9 @@ describe('one instant', () => {
     const paths = Array.from({ length: databases }, (_, index) => stage.database(`${index}.db`));
     const filler = new Database(paths[0]);
     filler.exec('CREATE TABLE filler (b BLOB)');
-    filler.exec('WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < 8000) INSERT INTO filler SELECT randomblob(2000) FROM c');
+    filler.exec(
+      'WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < 8000) INSERT INTO filler SELECT randomblob(2000) FROM c',
+    );
     filler.close();
     const writer = stage.actor();
     await writer.startChain(paths);
@@ -36,7 +38,9 @@ describe('one instant', () => {
       expect((lengths[0] ?? 0) - (lengths.at(-1) ?? 0)).toBeLessThanOrEqual(1);
       movedOn += live - (lengths[0] ?? 0);
       expect(result.pauseMillis).toBeGreaterThan(0);
-      expect(result.databases.map(({ target }) => statSync(target).size)).toEqual(result.databases.map(({ sizeBytes }) => sizeBytes));
+      expect(result.databases.map(({ target }) => statSync(target).size)).toEqual(
+        result.databases.map(({ sizeBytes }) => sizeBytes),
+      );
     }
     await writer.stopChain();
     expect(movedOn).toBeGreaterThan(cuts); // writers did go on while copies were made
@@ -83,7 +87,11 @@ describe('one instant', () => {
   });
 
   test('rollback-journal and WAL databases are cut together, and the manifest says how long the former waited', async () => {
-    const paths = [stage.database('wal.db'), stage.database('delete.db', { journalMode: 'delete' }), stage.database('truncate.db', { journalMode: 'truncate' })];
+    const paths = [
+      stage.database('wal.db'),
+      stage.database('delete.db', { journalMode: 'delete' }),
+      stage.database('truncate.db', { journalMode: 'truncate' }),
+    ];
     const writer = stage.actor();
     await writer.startChain(paths);
     for (let cut = 0; cut < 4; cut += 1) {
@@ -135,20 +143,27 @@ describe('what is reported', () => {
     expect(instant?.instant).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$/);
     expect(Date.parse(instant?.instant ?? '')).toBeGreaterThanOrEqual(before - 50);
     expect(Date.parse(instant?.instant ?? '')).toBeLessThanOrEqual(Date.now() + 50);
-    expect(result).toMatchObject({ instant: instant?.instant, lockTries: 1, databases: [{ source: path, target: `${path}.copy`, pageSizeBytes: 4096, journalMode: 'wal' }] });
+    expect(result).toMatchObject({
+      instant: instant?.instant,
+      lockTries: 1,
+      databases: [{ source: path, target: `${path}.copy`, pageSizeBytes: 4096, journalMode: 'wal' }],
+    });
     expect(result.pinMillis).toBeGreaterThan(0);
     const size = statSync(`${path}.copy`).size;
     expect(progress.at(-1)).toEqual({ bytesDone: size, bytesTotal: size, databasesDone: 1, databasesTotal: 1 });
   });
 
-  test.each([512, 1024, 65_536])('a database of %i-byte pages is copied whole, as one private file', async (pageSize) => {
-    const path = stage.database('a.db', { pageSize, rows: 300 });
-    const result = await takeCut(cutRequest([path]), QUIET);
-    expect(result.databases[0]?.pageSizeBytes).toBe(pageSize);
-    expect(readdirSync(stage.directory).filter((name) => name.startsWith('a.db.copy'))).toEqual(['a.db.copy']);
-    expect(statSync(`${path}.copy`).mode & 0o777).toBe(0o600);
-    expect(chainLength(`${path}.copy`)).toBe(300);
-  });
+  test.each([512, 1024, 65_536])(
+    'a database of %i-byte pages is copied whole, as one private file',
+    async (pageSize) => {
+      const path = stage.database('a.db', { pageSize, rows: 300 });
+      const result = await takeCut(cutRequest([path]), QUIET);
+      expect(result.databases[0]?.pageSizeBytes).toBe(pageSize);
+      expect(readdirSync(stage.directory).filter((name) => name.startsWith('a.db.copy'))).toEqual(['a.db.copy']);
+      expect(statSync(`${path}.copy`).mode & 0o777).toBe(0o600);
+      expect(chainLength(`${path}.copy`)).toBe(300);
+    },
+  );
 
   test('the process of a cut is gone when the cut returns', async () => {
     await takeCut(cutRequest([stage.database('a.db')]), QUIET);
@@ -181,7 +196,10 @@ describe('the live store stays as it was', () => {
   });
 
   test('databases without sidecars keep their bytes, and new sidecars have the mode of the database', async () => {
-    const [wal, rollback] = [stage.database('a.db', { rows: 10 }), stage.database('b.db', { rows: 10, journalMode: 'delete' })];
+    const [wal, rollback] = [
+      stage.database('a.db', { rows: 10 }),
+      stage.database('b.db', { rows: 10, journalMode: 'delete' }),
+    ];
     const before = [wal, rollback].map(sha256Of);
     await takeCut(cutRequest([wal, rollback]), QUIET);
     expect([wal, rollback].map(sha256Of)).toEqual(before);

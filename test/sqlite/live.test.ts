@@ -16,7 +16,14 @@ afterAll(closeCheckPool);
 
 function request(path: string): FactsRequest {
   const column = { table: 'chain', column: 'n' };
-  return { path, requiredTables: ['chain'], sequences: [column], appendOnly: [column], migrations: { table: 'chain', orderBy: 'n' }, foreignKeys: false };
+  return {
+    path,
+    requiredTables: ['chain'],
+    sequences: [column],
+    appendOnly: [column],
+    migrations: { table: 'chain', orderBy: 'n' },
+    foreignKeys: false,
+  };
 }
 
 test('a live database under an open transaction has the facts of its copy, and its file and log stay as they are', async () => {
@@ -43,9 +50,19 @@ test('what cannot be read says why, in order, and does not hide the others', asy
   const bare = stage.path('bare.db');
   writeFileSync(bare, '');
   const before = [sha256Of(hot), sha256Of(`${hot}-journal`)];
-  const answers = await readLiveFacts([request(hot), request(good), request(bare), request(stage.path('none.db')), { ...request(good), requiredTables: ['gone'] }]);
+  const answers = await readLiveFacts([
+    request(hot),
+    request(good),
+    request(bare),
+    request(stage.path('none.db')),
+    { ...request(good), requiredTables: ['gone'] },
+  ]);
   expect(answers.map((answer) => ('facts' in answer ? answer.facts.sequences[0]?.value : answer.unreadable))).toEqual([
-    'hot_journal', '1', 'not_a_database', 'member_missing', 'required_table_missing',
+    'hot_journal',
+    '1',
+    'not_a_database',
+    'member_missing',
+    'required_table_missing',
   ]);
   expect([sha256Of(hot), sha256Of(`${hot}-journal`)]).toEqual(before);
   expect(readdirSync(stage.directory)).toContain('hot.db-journal');

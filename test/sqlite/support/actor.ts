@@ -13,7 +13,11 @@ function open(path: string, timeout = 10_000): Database.Database {
   return new Database(path, { fileMustExist: true, timeout });
 }
 
-const deeds: { readonly [Deed in ActorRequest['do']]: (request: Extract<ActorRequest, { do: Deed }>) => ActorReplies[Deed] | Promise<ActorReplies[Deed]> } = {
+const deeds: {
+  readonly [Deed in ActorRequest['do']]: (
+    request: Extract<ActorRequest, { do: Deed }>,
+  ) => ActorReplies[Deed] | Promise<ActorReplies[Deed]>;
+} = {
   /** Row n goes into each database in turn, so that at any instant each holds a prefix of the one before it. */
   chain: async ({ paths }) => {
     const inserts = paths.map((path) => open(path).prepare('INSERT INTO chain (n) VALUES (?)'));
@@ -99,12 +103,19 @@ const deeds: { readonly [Deed in ActorRequest['do']]: (request: Extract<ActorReq
     Object.fromEntries(
       readdirSync(directory, { withFileTypes: true })
         .filter((entry) => entry.isFile())
-        .map(({ name }) => [name, createHash('sha256').update(readFileSync(join(directory, name))).digest('hex')]),
+        .map(({ name }) => [
+          name,
+          createHash('sha256')
+            .update(readFileSync(join(directory, name)))
+            .digest('hex'),
+        ]),
     ),
 };
 
 function insertRows(connection: Database.Database, rows: number): void {
-  const insert = connection.prepare('INSERT INTO chain (n, filler) SELECT coalesce(max(n), 0) + 1, randomblob(1000) FROM chain');
+  const insert = connection.prepare(
+    'INSERT INTO chain (n, filler) SELECT coalesce(max(n), 0) + 1, randomblob(1000) FROM chain',
+  );
   connection.transaction(() => {
     for (let row = 0; row < rows; row += 1) insert.run();
   })();
@@ -122,6 +133,7 @@ process.on('message', (message) => {
     .then(() => deed(request))
     .then(
       (reply) => process.send?.({ reply }),
-      (error: unknown) => process.send?.({ failed: error instanceof Error ? (error.stack ?? error.message) : String(error) }),
+      (error: unknown) =>
+        process.send?.({ failed: error instanceof Error ? (error.stack ?? error.message) : String(error) }),
     );
 });

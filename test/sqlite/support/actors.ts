@@ -114,7 +114,11 @@ export class Stage {
 export function cutRequest(sources: readonly string[], overrides: Partial<CutRequest> = {}, suffix = ''): CutRequest {
   return {
     databases: sources.map((source): CutDatabase => ({ source, target: `${source}.copy${suffix}`, locking: 'sqlite' })),
-    lockWrites: true, statAtCut: [], quiesceTimeoutMillis: 30_000, pinSecondsMax: 60, walGrowthBytesMax: 1024 ** 3,
+    lockWrites: true,
+    statAtCut: [],
+    quiesceTimeoutMillis: 30_000,
+    pinSecondsMax: 60,
+    walGrowthBytesMax: 1024 ** 3,
     ...overrides,
   };
 }
@@ -125,7 +129,10 @@ export const QUIET: CutHandlers = { onInstant: () => undefined, onProgress: () =
 export function chainLength(path: string): number {
   const connection = new Database(path, { readonly: true });
   try {
-    const row = connection.prepare('SELECT count(*) AS rows, coalesce(max(n), 0) AS highest FROM chain').get() as { rows: number; highest: number };
+    const row = connection.prepare('SELECT count(*) AS rows, coalesce(max(n), 0) AS highest FROM chain').get() as {
+      rows: number;
+      highest: number;
+    };
     if (row.rows !== row.highest) throw new Error(`${path}: ${row.rows} rows up to ${row.highest}`);
     const verdict = connection.pragma('integrity_check', { simple: true });
     if (verdict !== 'ok') throw new Error(`${path}: ${String(verdict)}`);
@@ -141,7 +148,10 @@ export function sha256Of(path: string): string | null {
 
 /** The STOP that `promise` ends with; an error that is none is thrown on, a success fails the test. */
 export async function stopOf(promise: Promise<unknown>): Promise<Stop> {
-  const outcome = await promise.then(() => 'it succeeded', (error: unknown) => error);
+  const outcome = await promise.then(
+    () => 'it succeeded',
+    (error: unknown) => error,
+  );
   if (outcome instanceof Stop) return outcome;
   throw outcome instanceof Error ? outcome : new Error(String(outcome));
 }
