@@ -62,9 +62,15 @@ const PLANTS: readonly Plant[] = [
   },
   {
     file: 'activities/planted.ts',
-    refused: ['../workflows/backup.js', '../client/engine.js', '@temporalio/client', 'better-sqlite3', 'koffi'],
+    refused: ['../workflows/backup.js', '../client/engine.js', '@temporalio/worker', 'better-sqlite3', 'koffi'],
     reason: 'activities/ imports domain/, control/',
     allowed: ['../control/lock.js', '../files/errors.js', '../sqlite/cut.js', '@temporalio/activity', 'node:fs/promises'],
+  },
+  {
+    file: 'activities/planted-client.ts',
+    refused: ['@temporalio/client'],
+    reason: 'activities/ imports only types of @temporalio/client',
+    allowed: [],
   },
   {
     file: 'control/planted.ts',
@@ -81,13 +87,13 @@ const PLANTS: readonly Plant[] = [
   {
     file: 'sqlite/planted.ts',
     refused: ['../files/walk.js', '../control/lock.js', 'koffi', '@temporalio/activity'],
-    reason: 'sqlite/ imports domain/ and better-sqlite3 alone',
+    reason: 'sqlite/ imports domain/, better-sqlite3 and piscina alone',
     allowed: ['better-sqlite3', '../domain/stop.js', 'node:child_process'],
   },
   {
     file: 'files/planted.ts',
     refused: ['better-sqlite3', '../sqlite/cut.js', '../control/journal.js', '@temporalio/activity'],
-    reason: 'files/ imports domain/ and koffi alone',
+    reason: 'files/ imports domain/, koffi, picomatch and piscina alone',
     allowed: ['koffi', 'picomatch', '../domain/stop.js', 'node:fs/promises'],
   },
   {
