@@ -56,7 +56,8 @@ function onLines(socket: Socket, onLine: (line: string) => void): void {
     const lines = (pending + chunk).split('\n');
     pending = lines.pop() ?? '';
     if (pending.length > ENGINE_LIMITS.messageBytesMax) socket.destroy(new Error('the line is too long'));
-    for (const line of lines) onLine(line);
+    // An empty line only says that the supervisor is alive
+    for (const line of lines.filter((text) => text !== '')) onLine(line);
   });
 }
 
@@ -94,9 +95,12 @@ export function attachSupervisor(socketPath: string, onProgress: (line: string) 
       socket.destroy();
     });
     onLines(socket, (line) => {
-      const message: SupervisorMessage = JSON.parse(line);
+      const message = parseMessage(line);
       if ('progress' in message) return onProgress(message.progress);
-      if ('error' in message) return reject(failureOf(message));
+      if ('error' in message) {
+        reject(failureOf(message));
+        return close();
+      }
       latest = message;
       const ready = (): EngineReady => latest ?? message;
       // From now on silence is what is expected
@@ -104,6 +108,15 @@ export function attachSupervisor(socketPath: string, onProgress: (line: string) 
       resolve({ ready, ended, close });
     });
   });
+}
+
+/** A line that is not of the protocol ends the connection like any other failure of the supervisor. */
+function parseMessage(line: string): SupervisorMessage {
+  try {
+    return JSON.parse(line);
+  } catch (error) {
+    return { error: { code: 'defect', message: `the supervisor does not keep to its protocol: ${String(error)}`, details: {} } };
+  }
 }
 
 /** Nobody listens, or whoever did is just ending: the close that follows says the same. */

@@ -1,7 +1,7 @@
 // The embedded engine: one `temporal server start-dev` on the state directory's database file. Who calls this holds
 // the supervisor's lock, so there is never a second one on the same file. DESIGN "Engine".
 import { spawn } from 'node:child_process';
-import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, readSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, connect } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Connection } from '@temporalio/client';
@@ -52,6 +52,7 @@ interface Ports {
 export async function startEngine(options: StartEngineOptions): Promise<RunningEngine> {
   const { paths, binary } = options;
   await endLeftovers(paths);
+  assertDatabase(paths.database);
   const ports = await choosePorts(paths);
   const argv = ['server', 'start-dev', '--db-filename', paths.database, '--ip', HOST, '--port', String(ports.port)];
   argv.push('--ui-port', String(ports.uiPort), '--headless=false', '--log-level', 'error', '--log-format', 'json');
@@ -82,6 +83,21 @@ export async function startEngine(options: StartEngineOptions): Promise<RunningE
     await endProcess(name, ENGINE_LIMITS.engineStopMillis);
     throw error;
   }
+}
+
+/** The server tries for minutes to open a file that is no database; that is known at once. */
+function assertDatabase(path: string): void {
+  const head = Buffer.alloc(16);
+  try {
+    const descriptor = openSync(path, 'r');
+    const length = readSync(descriptor, head, 0, head.length, 0);
+    closeSync(descriptor);
+    if (length === 0 || head.toString('latin1') === 'SQLite format 3\0') return;
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return;
+    throw asEnvironmentStop(error, path);
+  }
+  throw new Stop('engine_unavailable', "the engine's database file is not a database", { path });
 }
 
 /** Ends every engine of ours on this database, whoever started it: its supervisor is dead, since we hold the lock. */

@@ -111,6 +111,8 @@ async function supervise(paths: SupervisorPaths, environment: Environment, optio
   } catch (error) {
     log.error({ err: error }, 'the supervisor gives up');
     socket.announce({ error: failureOf(error) });
+    // The client that started us may be between two tries to connect, and shall learn why as well
+    if (!options.foreground) await Promise.race([delay(ENGINE_LIMITS.lingerMillis), aborted(signal)]);
     throw error;
   } finally {
     // Whoever comes from here on starts a successor, which waits for our lock
