@@ -73,8 +73,12 @@ describe('files', () => {
   });
 
   test('that are tracked name no directory of a machine', () => {
-    const path = new RegExp(`(?<![\\w<>.*{}$/-])/(?:${['work', 'home/\\w+', 'root(?=/(?:go|\\.[a-z]))'].join('|')})/[\\w.]+`);
-    const text = tracked.filter((name) => /\.(?:ts|mjs|json|md|ya?ml|sh|service|sql)$|Dockerfile|^\.ci\/run$/.test(name));
+    const path = new RegExp(
+      `(?<![\\w<>.*{}$/-])/(?:${['work', 'home/\\w+', 'root(?=/(?:go|\\.[a-z]))'].join('|')})/[\\w.]+`,
+    );
+    const text = tracked.filter((name) =>
+      /\.(?:ts|mjs|json|md|ya?ml|sh|service|sql)$|Dockerfile|^\.ci\/run$/.test(name),
+    );
     expect(offenders(text, path, (source) => source)).toEqual([]);
   });
 });
@@ -90,7 +94,9 @@ describe('code', () => {
   });
 
   test('has no catch that does nothing: a comment in it is not an answer', () => {
-    expect(offenders(written, /catch\s*(?:\([^)]*\)\s*)?\{\s*\}|\.catch\(\(\)\s*=>\s*(?:\{\s*\}|undefined|null)\)/)).toEqual([]);
+    expect(
+      offenders(written, /catch\s*(?:\([^)]*\)\s*)?\{\s*\}|\.catch\(\(\)\s*=>\s*(?:\{\s*\}|undefined|null)\)/),
+    ).toEqual([]);
   });
 
   test('of the product reads the clock in one place a room', () => {
@@ -100,7 +106,11 @@ describe('code', () => {
   });
 
   test('has no leftover mark', () => {
-    expect(offenders(written, new RegExp(`\\b(?:${['TODO', 'FIX' + 'ME', 'X' + 'XX'].join('|')})\\b`), (source) => source.replaceAll("'TODO'", ''))).toEqual([]);
+    expect(
+      offenders(written, new RegExp(`\\b(?:${['TODO', 'FIX' + 'ME', 'X' + 'XX'].join('|')})\\b`), (source) =>
+        source.replaceAll("'TODO'", ''),
+      ),
+    ).toEqual([]);
   });
 });
 
@@ -134,7 +144,10 @@ describe('each step', () => {
 
 describe('each STOP', () => {
   const codes = Object.keys(STOPS);
-  const code = product.filter((path) => path !== 'domain/stop.ts').map(read).join('\n');
+  const code = product
+    .filter((path) => path !== 'domain/stop.ts')
+    .map(read)
+    .join('\n');
   const testTexts = tests.map(read).join('\n');
 
   test('is used outside its table, or says why not', () => {
@@ -142,12 +155,21 @@ describe('each STOP', () => {
   });
 
   test('is named by a test, or says why not', () => {
-    expect(codes.filter((name) => !testTexts.includes(`'${name}'`)).sort()).toEqual(Object.keys(CODES_NOT_TESTED).sort());
+    expect(codes.filter((name) => !testTexts.includes(`'${name}'`)).sort()).toEqual(
+      Object.keys(CODES_NOT_TESTED).sort(),
+    );
   });
 
   test('has facts that read on: lower case, no full stop', () => {
-    const entries = Object.entries(STOPS) as readonly [string, { readonly title: string; readonly safe: string; readonly remedy: string }][];
-    expect(entries.filter(([, { title, safe, remedy }]) => [title, safe, remedy].some((text) => /^[A-Z][a-z ]|\.$/.test(text)))).toEqual([]);
+    const entries = Object.entries(STOPS) as readonly [
+      string,
+      { readonly title: string; readonly safe: string; readonly remedy: string },
+    ][];
+    expect(
+      entries.filter(([, { title, safe, remedy }]) =>
+        [title, safe, remedy].some((text) => /^[A-Z][a-z ]|\.$/.test(text)),
+      ),
+    ).toEqual([]);
   });
 });
 
@@ -159,7 +181,10 @@ describe('the house', () => {
   });
 
   test('has a line of reason for every dependency, at its version, and no other line', () => {
-    const manifest = JSON.parse(read('package.json')) as Record<'dependencies' | 'devDependencies', Record<string, string>>;
+    const manifest = JSON.parse(read('package.json')) as Record<
+      'dependencies' | 'devDependencies',
+      Record<string, string>
+    >;
     const wanted = Object.entries({ ...manifest.dependencies, ...manifest.devDependencies });
     const rows = [...read('docs/dependencies.md').matchAll(/^\| `([^`]+)` \| ([^|]+) \| (\S[^|]{10,}) \|$/gm)];
     expect(rows.map(([, name, version]) => `${name} ${version?.trim()}`).sort()).toEqual(

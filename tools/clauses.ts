@@ -12,7 +12,8 @@ import { readReport, type ReportedTest } from './report.js';
 
 const { values } = parseArgs({ options: { json: { type: 'string' }, report: { type: 'string' } } });
 const clauses = readClauses(readFileSync('docs/clauses.md', 'utf8'));
-const tests = values.report === undefined ? runAcceptance() : readReport(JSON.parse(readFileSync(values.report, 'utf8')));
+const tests =
+  values.report === undefined ? runAcceptance() : readReport(JSON.parse(readFileSync(values.report, 'utf8')));
 const verdicts = judge(clauses, tests);
 if (values.json !== undefined) {
   const proved = verdicts.filter(({ state }) => state === 'proved').length;

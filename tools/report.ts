@@ -46,7 +46,10 @@ function readFile(file: VitestFile): readonly ReportedTest[] {
     };
   });
   if (file.status === 'failed' && !tests.some(({ status }) => status === 'failed')) {
-    return [...tests, { title: '(the file itself)', status: 'failed', file: file.name, failures: [file.message ?? ''] }];
+    return [
+      ...tests,
+      { title: '(the file itself)', status: 'failed', file: file.name, failures: [file.message ?? ''] },
+    ];
   }
   return tests;
 }
@@ -67,7 +70,11 @@ export function closingLine({ passed, failed, skipped }: Counts): string {
 }
 
 /** Why a run counts as failed, beside its failed tests; empty when it passed. */
-export function objections(counts: Counts, unreported: readonly string[], skipsAreFailures: boolean): readonly string[] {
+export function objections(
+  counts: Counts,
+  unreported: readonly string[],
+  skipsAreFailures: boolean,
+): readonly string[] {
   return [
     ...(counts.passed + counts.failed === 0 ? ['no test was executed'] : []),
     ...(skipsAreFailures && counts.skipped > 0 ? [`${counts.skipped} skipped, where every test must run`] : []),

@@ -59,7 +59,7 @@ function prepareEngine(): string | null {
     encoding: 'utf8',
   });
   process.stderr.write(stderr);
-  return status === 0 ? null : stderr.trim().split('\n').at(-1) ?? 'the temporal binary could not be had';
+  return status === 0 ? null : (stderr.trim().split('\n').at(-1) ?? 'the temporal binary could not be had');
 }
 
 function conclude(status: number, signal: NodeJS.Signals | null): number {
@@ -111,5 +111,8 @@ function unreported(tests: readonly ReportedTest[]): readonly string[] {
 
 /** Names the source of a compiled test. */
 function relative(file: string): string {
-  return file.replace(`${process.cwd()}/`, '').replace(/^dist\//, '').replace(/\.js$/, '.ts');
+  return file
+    .replace(`${process.cwd()}/`, '')
+    .replace(/^dist\//, '')
+    .replace(/\.js$/, '.ts');
 }

@@ -5,7 +5,9 @@ import { parse } from 'yaml';
 import { storeDefinitionSchema } from '../../domain/schema/definition.js';
 
 function examples(page: string): readonly unknown[] {
-  return [...readFileSync(page, 'utf8').matchAll(/```yaml\n(.*?)```/gs)].map(([, text]) => parse(text ?? '') as unknown);
+  return [...readFileSync(page, 'utf8').matchAll(/```yaml\n(.*?)```/gs)].map(
+    ([, text]) => parse(text ?? '') as unknown,
+  );
 }
 
 describe('the definition', () => {

@@ -64,7 +64,13 @@ const PLANTS: readonly Plant[] = [
     file: 'activities/planted.ts',
     refused: ['../workflows/backup.js', '../client/engine.js', '@temporalio/worker', 'better-sqlite3', 'koffi'],
     reason: 'activities/ imports domain/, control/',
-    allowed: ['../control/lock.js', '../files/errors.js', '../sqlite/cut.js', '@temporalio/activity', 'node:fs/promises'],
+    allowed: [
+      '../control/lock.js',
+      '../files/errors.js',
+      '../sqlite/cut.js',
+      '@temporalio/activity',
+      'node:fs/promises',
+    ],
   },
   {
     file: 'activities/planted-client.ts',
@@ -227,7 +233,9 @@ test('every room has a rule, except those that may import anything', async () =>
 describe('what a room may import passes', () => {
   for (const { file } of PLANTS) {
     test(`in ${file}`, () => {
-      const restricted = ofFile(file.replace('planted', 'allowed')).filter(({ message }) => message.includes('restricted'));
+      const restricted = ofFile(file.replace('planted', 'allowed')).filter(({ message }) =>
+        message.includes('restricted'),
+      );
       expect(restricted).toEqual([]);
     });
   }
@@ -247,7 +255,9 @@ describe('what is never written is refused', () => {
     'import(no-default-export)',
   ]) {
     test(rule, () => {
-      expect(ofFile('files/defects.ts').map(({ code }) => code.replace('typescript-eslint', 'typescript'))).toContain(rule);
+      expect(ofFile('files/defects.ts').map(({ code }) => code.replace('typescript-eslint', 'typescript'))).toContain(
+        rule,
+      );
     });
   }
 });

@@ -9,7 +9,10 @@ import { expect, test } from 'vitest';
 /** null: present. Otherwise why it is not, as a lower-case fact. */
 type Probe = () => string | null;
 
-const onPath = (tool: string): Probe => () => (findOnPath(tool) === null ? `${tool} is not on PATH` : null);
+const onPath =
+  (tool: string): Probe =>
+  () =>
+    findOnPath(tool) === null ? `${tool} is not on PATH` : null;
 
 const isRoot: Probe = () => (process.getuid?.() === 0 ? null : 'not run as root');
 

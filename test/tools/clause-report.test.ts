@@ -65,5 +65,10 @@ test('a title that names no clause of the page is a mistake, not ignored', () =>
 
 test('the last line counts the proved ones', () => {
   const lines = verdictLines(judge(readClauses(PAGE), [result('T-1: x', 'passed'), result('T-4: y', 'skipped')]));
-  expect(lines).toEqual(['T-1    proved   T-1: x', 'T-4    untested T-4: y [skipped]', 'SM-10  untested', '1 of 3 clauses proved']);
+  expect(lines).toEqual([
+    'T-1    proved   T-1: x',
+    'T-4    untested T-4: y [skipped]',
+    'SM-10  untested',
+    '1 of 3 clauses proved',
+  ]);
 });

@@ -3,14 +3,7 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { STEPS } from '../../domain/steps.js';
 import { STOPS } from '../../domain/stop.js';
-import {
-  documentedCodes,
-  protocolPagePath,
-  protocols,
-  STOP_PAGE,
-  stopPage,
-  withSteps,
-} from '../../tools/reference.js';
+import { documentedCodes, protocolPagePath, protocols, STOP_PAGE, stopPage, withSteps } from '../../tools/reference.js';
 
 const read = (path: string): string => readFileSync(path, 'utf8');
 
