@@ -256,3 +256,8 @@ function directoryChanged({ entry: old, watched }: DirectoryMember, { entry: now
 function allowsNothing(policy: TreePolicy): boolean {
   return policy === 'verify' || policy === 'quiesced';
 }
+
+/** True when a definition's path, which may be a glob, names this path. */
+export function matchesPath(pattern: string, path: string): boolean {
+  return isGlob(pattern) ? compile([pattern])(path) : pattern === path;
+}

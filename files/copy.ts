@@ -1,0 +1,136 @@
+// Copies and hashes files in threads, off the event loop, each byte read once (F-9, F-14). Nothing is made durable
+// file by file unless asked: staging is synced as a whole by one syncFilesystem of the caller, who also drops
+// staging after a STOP, because targets that were written until then stay.
+import { availableParallelism } from 'node:os';
+import { fileURLToPath } from 'node:url';
+import { Piscina } from 'piscina';
+import { Stop } from '../domain/stop.js';
+import type { Batch, BatchOutcome, ExpectedFile, ReadJob, ReadResult } from './copy-thread.js';
+
+export type { ExpectedFile, ReadResult } from './copy-thread.js';
+
+export interface CopyJob extends ReadJob {
+  readonly target: string;
+}
+
+export interface HashJob {
+  readonly source: string;
+  readonly expected?: ExpectedFile;
+  readonly lengthBytes?: number;
+}
+
+export interface ReadOptions {
+  readonly signal?: AbortSignal;
+  /** Totals so far, about five times a second and once at the end. */
+  readonly onProgress?: (bytes: number, files: number) => void;
+}
+
+export interface CopyOptions extends ReadOptions {
+  /** fsync every target; for few files that must be durable at once. */
+  readonly fsyncEach: boolean;
+}
+
+const THREADS_MAX = 8;
+const BATCH_FILES_MAX = 256;
+const BATCH_BYTES_MAX = 32 * 1024 * 1024;
+/** What a file costs beside its bytes, for batches of files whose sizes are not known. */
+const FILE_COST_BYTES = 64 * 1024;
+const PROGRESS_MILLIS = 200;
+
+let threads: Piscina<Batch, BatchOutcome> | null = null;
+
+/** One pool for the process; idle threads end by themselves and keep no process alive. */
+function pool(): Piscina<Batch, BatchOutcome> {
+  threads ??= new Piscina<Batch, BatchOutcome>({
+    filename: fileURLToPath(new URL('./copy-thread.js', import.meta.url)),
+    name: 'readBatch',
+    minThreads: 0,
+    maxThreads: Math.min(THREADS_MAX, Math.max(2, availableParallelism())),
+    idleTimeout: 5000,
+  });
+  return threads;
+}
+
+/**
+ * Copies each source to a target that must not exist (mode 0600; files/metadata.ts gives the rest), in parallel, and
+ * tells digest and size in the order of the jobs. The directories must exist.
+ * @throws Stop source_changed (a live file, `expected.inode` given), file_missing, symlink_found, checksum_mismatch,
+ * target_exists, cancelled, no_space, permission_denied, io_error
+ */
+export async function copyFiles(jobs: readonly CopyJob[], options: CopyOptions): Promise<ReadResult[]> {
+  return await readAll(options.fsyncEach ? jobs.map((job) => ({ ...job, sync: true })) : jobs, options);
+}
+
+/** Hashes files like copyFiles, without writing. Throws the same Stops but those of targets. */
+export async function hashFiles(jobs: readonly HashJob[], options: ReadOptions = {}): Promise<ReadResult[]> {
+  return await readAll(jobs, options);
+}
+
+async function readAll(jobs: readonly ReadJob[], options: ReadOptions): Promise<ReadResult[]> {
+  if (options.signal?.aborted === true) throw new Stop('cancelled', 'reading was given up before it began');
+  const counters = new BigInt64Array(new SharedArrayBuffer(3 * 8));
+  let wasCancelled = false;
+  const giveUp = (): void => void Atomics.store(counters, 2, 1n);
+  const cancel = (): void => {
+    wasCancelled = true;
+    giveUp();
+  };
+  const report = (): void => options.onProgress?.(Number(Atomics.load(counters, 0)), Number(Atomics.load(counters, 1)));
+  const timer = setInterval(report, PROGRESS_MILLIS);
+  options.signal?.addEventListener('abort', cancel, { once: true });
+  try {
+    const run = async (batch: readonly ReadJob[]): Promise<BatchOutcome> => {
+      try {
+        const outcome = await pool().run({ jobs: batch, counters });
+        // The first STOP ends the other batches; theirs is then `cancelled` and not the one to tell.
+        if ('stop' in outcome) giveUp();
+        return outcome;
+      } catch (error) {
+        giveUp();
+        throw error;
+      }
+    };
+    const outcomes = await Promise.allSettled(batchesOf(jobs).map(run));
+    report();
+    return resultsOf(outcomes, wasCancelled);
+  } finally {
+    clearInterval(timer);
+    options.signal?.removeEventListener('abort', cancel);
+  }
+}
+
+/** Many small files a batch, because passing one to a thread costs more than reading it; a large file alone. */
+function batchesOf(jobs: readonly ReadJob[]): ReadJob[][] {
+  const batches: ReadJob[][] = [];
+  let batch: ReadJob[] = [];
+  let bytes = 0;
+  for (const job of jobs) {
+    const cost = FILE_COST_BYTES + (job.lengthBytes ?? job.expected?.sizeBytes ?? 0);
+    if (batch.length > 0 && (batch.length >= BATCH_FILES_MAX || bytes + cost > BATCH_BYTES_MAX)) {
+      batches.push(batch);
+      batch = [];
+      bytes = 0;
+    }
+    batch.push(job);
+    bytes += cost;
+  }
+  if (batch.length > 0) batches.push(batch);
+  return batches;
+}
+
+function resultsOf(outcomes: readonly PromiseSettledResult<BatchOutcome>[], wasCancelled: boolean): ReadResult[] {
+  const results: ReadResult[] = [];
+  let stop: Stop | null = null;
+  for (const outcome of outcomes) {
+    if (outcome.status === 'rejected') throw outcome.reason;
+    if ('results' in outcome.value) {
+      results.push(...outcome.value.results);
+      continue;
+    }
+    const { code, message, details } = outcome.value.stop;
+    if (stop === null || (stop.code === 'cancelled' && code !== 'cancelled')) stop = new Stop(code, message, details);
+  }
+  if (wasCancelled) throw new Stop('cancelled', 'reading was given up');
+  if (stop !== null) throw stop;
+  return results;
+}
