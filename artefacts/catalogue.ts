@@ -5,6 +5,14 @@ import type { StopCode } from '../domain/stop.js';
 import type { Artefact } from './plain.js';
 import { artefactNames, readArtefact } from './plain.js';
 
+/** `<instant>-<begin of the backup id>`: sorts by time. */
+const BACKUP_NAME = /^\d{8}T\d{6}Z-[0-9a-f]{8}$/;
+
+/** The name under which a backup is published. */
+export function backupName(instant: string, backupId: string): string {
+  return `${instant.slice(0, 19).replaceAll(/[-:]/g, '')}Z-${backupId.slice(0, 8)}`;
+}
+
 export interface CatalogueEntry {
   readonly name: string;
   readonly path: string;
@@ -42,7 +50,7 @@ function summarise(name: string, { path, manifest }: Artefact): CatalogueEntry {
     backupId: manifest.backupId,
     store: manifest.store,
     createdAt: manifest.createdAt,
-    sizeBytes: files.reduce((sum, entry) => sum + (entry.type === 'directory' ? 0 : entry.sizeBytes), 0),
+    sizeBytes: files.reduce((sum, entry) => sum + entry.sizeBytes, 0),
     files: files.length,
     databases: manifest.databases.length,
     pauseMillis: manifest.cut.pauseMillis,
@@ -57,8 +65,9 @@ export async function resolveArtefact(destination: string, reference: string): P
   if (isAbsolute(reference)) return readArtefact(reference);
   const entries = await listArtefacts(destination);
   if (reference === 'latest') {
-    const newest = entries.findLast((entry) => entry.backupId !== undefined);
+    const newest = entries.findLast((entry) => BACKUP_NAME.test(entry.name));
     if (newest === undefined) throw new Stop('artefact_missing', `${destination} holds no backup`, { destination });
+    // A newest backup that is damaged is a STOP: which older one is wanted instead is for a person to say
     return readArtefact(newest.path);
   }
   const exact = entries.filter((entry) => entry.name === reference || entry.backupId === reference);

@@ -5,7 +5,7 @@ import Database from 'better-sqlite3';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { JournalEvent } from '../domain/journal.js';
+import type { FormerState, JournalEvent } from '../domain/journal.js';
 import type { LockGrant } from '../domain/protocol.js';
 import type { Witness } from '../domain/sequence.js';
 import { Stop } from '../domain/stop.js';
@@ -53,7 +53,8 @@ export interface RollbackPoint {
   readonly number: number;
   readonly createdAt: string;
   readonly protocol: string;
-  readonly roots: readonly { readonly root: string; readonly path: string; readonly tree: string; readonly sha256: string }[];
+  /** `tree` holds the state whole; `former` tells whether it still is what was put there. */
+  readonly roots: readonly (FormerState & { readonly tree: string })[];
 }
 
 export interface OperationRecord {
@@ -186,6 +187,13 @@ export class ControlDatabase {
       .prepare<[string], { event: string }>('SELECT event FROM journal WHERE operation = ? ORDER BY id')
       .all(operation)
       .map((row) => JSON.parse(row.event) as JournalEvent);
+  }
+
+  /** When an event of an operation was last journaled, RFC 3339. */
+  timeOf(operation: string, event: JournalEvent['event']): string | undefined {
+    return this.#database
+      .prepare<[string, string], { at: string }>("SELECT at FROM journal WHERE operation = ? AND json_extract(event, '$.event') = ? ORDER BY id DESC LIMIT 1")
+      .get(operation, event)?.at;
   }
 
   addRollbackPoint(point: Omit<RollbackPoint, 'number'>): void {

@@ -1,15 +1,63 @@
-// The digest of a state by its looks (paths, kinds, sizes, inodes, times), without reading contents: it tells whether
-// what lies at a path is the very tree that lay there before. Link counts and change times are left out, because
-// carrying files over by hard link alters them; so are the times of the root itself, which an exchange alters.
+// What an exchange replaces: the live members as they are, whatever state they are in. A destroyed database or a stray
+// link is no reason to refuse here: it is why people restore. And the digest that tells whether a tree is the very one
+// that lay there before, by its looks (paths, kinds, sizes, inodes, times), without reading contents.
 import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import type { RootDefinition } from '../domain/definition.js';
+import { mainOfSidecar } from '../domain/exchange.js';
+import { selectMembers } from '../files/members.js';
 import { walkTree } from '../files/walk.js';
+import type { WalkedEntry } from '../files/walk.js';
 
-/** @returns sha256, lower-case hex */
-export async function formerDigest(directory: string): Promise<string> {
-  const hash = createHash('sha256');
-  for (const entry of await walkTree(directory, { detectDatabases: false })) {
-    if (entry.path === '.') continue;
-    hash.update(JSON.stringify([entry.path, entry.kind, entry.sizeBytes, entry.inode, entry.mtimeNanos, entry.mode, entry.uid, entry.gid]));
-  }
-  return hash.digest('hex');
+export interface ReplacedMembers {
+  /** Databases, sidecars, files and directories that the definition speaks of. */
+  readonly members: readonly WalkedEntry[];
+  /** Carried over by a restore; parents before what is in them. */
+  readonly outside: readonly WalkedEntry[];
+  readonly dropped: readonly WalkedEntry[];
+}
+
+/**
+ * Sorts what lies in a live root.
+ * @param incoming paths of databases that will come in: their old sidecars are never carried over, or the new
+ * database would be read through them
+ */
+export async function replacedMembers(definition: RootDefinition, incoming: ReadonlySet<string>): Promise<ReplacedMembers> {
+  if (!existsSync(definition.path)) return { members: [], outside: [], dropped: [] };
+  return sortEntries(definition, await walkTree(definition.path, { detectDatabases: false }), incoming);
+}
+
+function sortEntries(definition: RootDefinition, walked: readonly WalkedEntry[], incoming: ReadonlySet<string>): ReplacedMembers {
+  const byPath = new Map(walked.map((entry) => [entry.path, entry]));
+  // Links and special files where members are claimed: looked at as files, so that nothing is refused
+  const asFiles = walked.map((entry): WalkedEntry => (entry.kind === 'directory' ? entry : { ...entry, kind: 'file' }));
+  const present: RootDefinition = {
+    ...definition,
+    databases: definition.databases.filter((database) => /[*?[{(!]/.test(database.path) || byPath.get(database.path)?.kind === 'file'),
+    trees: definition.trees.filter((tree) => byPath.get(tree.path)?.kind === 'directory'),
+  };
+  const selected = selectMembers(present, asFiles);
+  const isOldSidecar = (entry: WalkedEntry): boolean => incoming.has(mainOfSidecar(entry.path) ?? '') || incoming.has(entry.path);
+  const original = (entry: WalkedEntry): WalkedEntry => byPath.get(entry.path) ?? entry;
+  const members = [...selected.databases, ...selected.files, ...selected.directories].map((member) => original(member.entry));
+  return {
+    members: [...members, ...selected.sidecars.map(original), ...selected.outside.filter(isOldSidecar).map(original)],
+    outside: selected.outside.filter((entry) => !isOldSidecar(entry)).map(original),
+    dropped: selected.dropped.map(original),
+  };
+}
+
+/**
+ * Digest of the members of a tree by their looks. Link counts and change times are left out, because carrying files
+ * over by hard link alters them; so are the directory times, which exchanging and linking alter.
+ * @returns sha256, lower-case hex; `absent` when there is no such directory
+ */
+export async function formerDigest(directory: string, definition: RootDefinition): Promise<string> {
+  if (!existsSync(directory)) return 'absent';
+  const { members } = sortEntries(definition, await walkTree(directory, { detectDatabases: false }), new Set());
+  const lines = members
+    .filter((entry) => entry.path !== '.')
+    .map((entry) => JSON.stringify([entry.path, entry.kind, entry.inode, entry.mode, entry.uid, entry.gid, entry.kind === 'directory' ? null : [entry.sizeBytes, entry.mtimeNanos]]))
+    .sort();
+  return createHash('sha256').update(lines.join('\n')).digest('hex');
 }

@@ -25,11 +25,15 @@ export async function startGuard(room: StoreRoom, grant: LockGrant): Promise<voi
   });
   closeSync(log);
   const order: GuardOrder = { room, grant };
-  child.stdin.write(`${JSON.stringify(order)}\n`);
-  const [first] = (await Promise.race([once(child.stdout, 'data'), once(child, 'exit').then(() => [''])])) as [Buffer | string];
-  if (!first.toString().startsWith('watching')) throw new Error('defect: the guard did not start');
+  const { stdin, stdout } = child;
+  if (stdin === null || stdout === null) throw new Error('defect: the guard has no pipes');
+  // A guard that died is noticed by what it does not say; a write to it must not end the worker
+  stdin.on('error', () => undefined);
+  stdin.write(`${JSON.stringify(order)}\n`);
+  const first = await Promise.race([once(stdout, 'data').then(([chunk]) => String(chunk)), once(child, 'exit').then(() => '')]);
+  if (!first.startsWith('watching')) throw new Error('defect: the guard did not start');
   child.unref();
-  child.stdout.destroy();
+  stdout.destroy();
   guards.set(grant.operation, child);
 }
 

@@ -18,11 +18,12 @@ import type { StoreRoom } from './store-room.js';
  * releases. Nothing is done when the lock is not this operation's (never taken, released, or taken over and settled there).
  * @throws Stop undo_failed, hook_failed: to be tried again, with the lock kept
  */
-export async function settleOperation(room: StoreRoom, operation: string, outcome: string): Promise<Settled | null> {
+export async function settleOperation(room: StoreRoom, operation: string, runId: string, outcome: string): Promise<Settled | null> {
   const grant = await withControlDatabase(room.controlDirectory, (database) =>
     database.section((): LockGrant | null => {
       const { owner } = database.lock();
-      return owner === null || owner.operation !== operation ? null : database.grant({ ...owner, ...thisProcess() });
+      const isOurs = owner !== null && owner.operation === operation && owner.runId === runId;
+      return !isOurs ? null : database.grant({ ...owner, ...thisProcess() });
     }));
   if (grant === null) return null;
   const settled = await settleDebts(room, grant, operation, outcome);

@@ -1,8 +1,6 @@
 // Settling: what compensation, takeover and `holdfast recover` all do. The debts of an operation are read from its
 // journal and paid one by one; each payment is idempotent and journaled, so settling can be killed and begun again.
 // Rule: an exchange that was not committed is undone, one that was is finished (SM-9, T-7).
-import { existsSync } from 'node:fs';
-import type { ExchangePlan } from '../domain/exchange.js';
 import type { HookName } from '../domain/definition.js';
 import { debtsOf } from '../domain/journal.js';
 import type { Debts, JournalEvent } from '../domain/journal.js';
@@ -92,14 +90,12 @@ async function payHooks(
 async function undo(room: StoreRoom, database: ControlDatabase, operation: string, events: readonly JournalEvent[]): Promise<void> {
   const begun = events.findLast((event) => event.event === 'exchanging');
   if (begun === undefined) throw new Error('defect: an exchange is owed that never began');
-  const plan = begun.exchange as ExchangePlan;
-  await undoExchange(plan);
-  for (const root of plan.roots) {
-    const expected = begun.formerSha256[root.root];
-    const found = existsSync(root.livePath) ? await formerDigest(root.livePath) : 'absent';
-    if (found !== expected) {
-      throw new Stop('undo_failed', `${root.livePath} is not the state that was there before`, {
-        root: root.root, live: root.livePath, staged: root.stagedPath, expected: expected ?? null, found,
+  await undoExchange(begun.exchange);
+  for (const former of begun.former) {
+    const found = await formerDigest(former.definition.path, former.definition);
+    if (found !== former.sha256) {
+      throw new Stop('undo_failed', `${former.definition.path} is not the state that was there before`, {
+        root: former.root, live: former.definition.path, expected: former.sha256, found,
       });
     }
   }

@@ -1,6 +1,16 @@
 // The journal of an operation on a host: events in the order they were made durable. What an operation owes when it
 // ends early is a pure function of its events; compensation and `holdfast recover` settle exactly those debts.
 
+import type { RootDefinition } from './definition.js';
+import type { ExchangePlan } from './exchange.js';
+
+/** What lay at a root before an exchange: its digest by its looks, and the definition that the digest was made with. */
+export interface FormerState {
+  readonly root: string;
+  readonly sha256: string;
+  readonly definition: RootDefinition;
+}
+
 /**
  * Each `…ing` event is written before its effect, its partner after it, so a crash between them is seen as a debt.
  * `exchanging` carries the plan of the exchange; inode identity decides how far it came (domain/exchange.ts).
@@ -14,7 +24,7 @@ export type JournalEvent =
   | { readonly event: 'attached'; readonly by: 'protocol' | 'settle' }
   | { readonly event: 'fencing' }
   | { readonly event: 'unfenced' }
-  | { readonly event: 'exchanging'; readonly exchange: unknown; readonly formerSha256: Readonly<Record<string, string>> }
+  | { readonly event: 'exchanging'; readonly exchange: ExchangePlan; readonly former: readonly FormerState[] }
   | { readonly event: 'exchanged' }
   | { readonly event: 'undone' }
   | { readonly event: 'committed'; readonly rollbackPoint: string };

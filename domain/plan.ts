@@ -42,6 +42,8 @@ export interface RestorePlan {
     readonly sha256: string;
     readonly files: number;
     readonly sizeBytes: number;
+    /** Databases of a rollback point that can't be read: they come back as they were. Sorted; empty for a backup. */
+    readonly databasesUnreadable: readonly string[];
   };
   readonly roots: readonly PlanRoot[];
   readonly hooks: readonly string[];
@@ -82,6 +84,9 @@ export function planSentence(plan: Omit<RestorePlan, 'sentence' | 'format'>): st
   const losses = [`at most ${bounds.rowsFewerMax} rows and ${bounds.filesNewerMax} files that are newer or differ are replaced`];
   if (bounds.databasesUnreadable.length > 0) {
     losses.push(`${bounds.databasesUnreadable.join(', ')} can't be read, so whatever it holds is replaced unseen`);
+  }
+  if (source.databasesUnreadable.length > 0) {
+    losses.push(`${source.databasesUnreadable.join(', ')} comes back damaged, as it was`);
   }
   const roots = plan.roots.map((root) => `${root.path} (${root.mode})`).join(', ');
   return `Replace store ${plan.store} on ${plan.host}, at ${roots}, by ${what}: ${losses.join('; ')}. The present state is kept as a rollback point.`;

@@ -14,7 +14,6 @@ import { EXIT_DEFECT, Stop, STOPS } from '../domain/stop.js';
 import { BUNDLE_PATH } from './bundle.js';
 import { ensureSearchAttributes } from './engine-settings.js';
 import { createLog } from './log.js';
-import type { Log } from './log.js';
 import { installRuntime } from './runtime.js';
 
 const WORKFLOWS_CACHED_MAX = 100;
@@ -56,7 +55,7 @@ async function connectOrStop(target: Target): Promise<NativeConnection> {
   }
 }
 
-async function createWorkers(connection: NativeConnection, namespace: string, identity: string, log: Log): Promise<Worker[]> {
+async function createWorkers(connection: NativeConnection, namespace: string, identity: string): Promise<Worker[]> {
   const host = hostName();
   const { namespaceInfo } = await connection.workflowService.describeNamespace({ namespace });
   const namespaceId = namespaceInfo?.id;
@@ -67,7 +66,7 @@ async function createWorkers(connection: NativeConnection, namespace: string, id
     client: new Client({ connection, namespace }),
     definitionsDirectory: definitionsDirectory(),
     stateDirectory: stateDirectory(),
-    log,
+
   });
   const common = { connection, namespace, identity, shutdownGraceTime: ENGINE_LIMITS.workerGraceMillis };
   const forWorkflows = await Worker.create({
@@ -116,7 +115,7 @@ async function main(): Promise<void> {
   const connection = await connectOrStop(target);
   try {
     await ensureSearchAttributes(connection, target.namespace);
-    workers = await createWorkers(connection, target.namespace, identity, log);
+    workers = await createWorkers(connection, target.namespace, identity);
     if (isEnding) return;
     const polling = untilPolling(connection, target.namespace, identity, () => isEnding).then(() => process.send?.('ready'));
     // One that ends, or fails, takes the others along: half a worker looks like a whole one

@@ -36,6 +36,7 @@ export const planSchema = z.strictObject({
     sha256,
     files: count,
     sizeBytes: count,
+    databasesUnreadable: z.array(z.string()),
   }),
   roots: z.array(z.strictObject({ root: z.string(), path: z.string(), mode: z.enum(['root', 'entries']), why: z.string() })),
   hooks: z.array(z.string()),

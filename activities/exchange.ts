@@ -1,0 +1,128 @@
+// The steps that change the live store (SM-8, SM-9): fence, carry-over, exchange, commit. Each makes its effect in a
+// critical section of the lock, after its intent is on disk.
+import { beginEpoch } from '../control/epoch.js';
+import { raiseFence, liftFence } from '../control/fence.js';
+import { formerDigest, replacedMembers } from '../control/former.js';
+import { critical, journal } from '../control/lock.js';
+import type { RollbackPoint } from '../control/control-database.js';
+import { treeOf } from '../control/store-room.js';
+import type { RoomRoot, StoreRoom } from '../control/store-room.js';
+import { now } from '../control/clock.js';
+import type { ExchangePlan } from '../domain/exchange.js';
+import type { FormerState } from '../domain/journal.js';
+import type { ManifestEntry } from '../domain/manifest.js';
+import { Stop } from '../domain/stop.js';
+import { syncFilesystem } from '../files/durable.js';
+import { performExchange, planExchange } from '../files/exchange.js';
+import type { ExchangeRequest } from '../files/exchange.js';
+import { carryOver as linkOutside } from '../files/hard-link.js';
+import type { WalkedEntry } from '../files/walk.js';
+import { readPlannedArtefact, readPlannedPoint } from './planned.js';
+import { applyDirectories } from './stage.js';
+import type { PlannedInput } from './stage.js';
+import { step } from './step.js';
+import type { ActivityDependencies, GrantedInput } from './step.js';
+
+/** Steps restore.fence, rollback.fence. */
+export const fence = (dependencies: ActivityDependencies) =>
+  step(dependencies, async (input: GrantedInput & { readonly protocol: string }, { room }) => {
+    await journal(room, input.grant, { event: 'fencing' });
+    await critical(room, input.grant, () => raiseFence(room.controlDirectory, input.operation, input.protocol));
+  });
+
+/** Step restore.carry-over: the last act before the exchange. The live files stay where they are; only links are made. */
+export const carryOver = (dependencies: ActivityDependencies) =>
+  step(dependencies, async (input: PlannedInput, { room }) => {
+    const { manifest } = await readPlannedArtefact(input.plan);
+    let linked = 0;
+    for (const root of room.roots) {
+      const { outside } = await replacedMembers(root.definition, incomingPaths(root, manifest.entries));
+      const untouched = new Set(await untouchedNames(root, manifest.entries));
+      const wanted = outside.filter((entry) => !untouched.has(topOf(entry.path)));
+      const files = wanted.filter((entry) => entry.kind !== 'directory').length;
+      if (files > input.plan.bounds.filesCarriedOverMax) {
+        throw new Stop('plan_stale', `${files} files would be carried over, ${input.plan.bounds.filesCarriedOverMax} are approved`, { root: root.definition.name, files });
+      }
+      await critical(room, input.grant, async () => {
+        linked += (await linkOutside(wanted, root.definition.path, treeOf(root, input.operation))).linked;
+        await applyDirectories(root, input.operation, manifest.entries);
+        await syncFilesystem(treeOf(root, input.operation));
+      });
+    }
+    return { linked };
+  });
+
+function incomingPaths(root: RoomRoot, entries: readonly ManifestEntry[]): ReadonlySet<string> {
+  return new Set(entries.filter((entry) => entry.root === root.definition.name && entry.type !== 'directory').map((entry) => entry.path));
+}
+
+const topOf = (path: string): string => path.split('/', 1)[0] ?? path;
+
+/** Mode `entries`: names at the top of the root that hold nothing of the store, now or in what comes in. */
+async function untouchedNames(root: RoomRoot, entries: readonly ManifestEntry[]): Promise<readonly string[]> {
+  if (root.mode === 'root') return [];
+  const { members, outside, dropped } = await replacedMembers(root.definition, incomingPaths(root, entries));
+  const concerned = new Set([...members, ...dropped].map((entry) => topOf(entry.path)));
+  for (const entry of entries) if (entry.root === root.definition.name) concerned.add(topOf(entry.path));
+  return [...new Set(outside.map((entry: WalkedEntry) => topOf(entry.path)))].filter((name) => !concerned.has(name));
+}
+
+/** Steps restore.exchange, rollback.exchange: intent first, with every inode named; then the renames; then the epoch. */
+export const exchange = (dependencies: ActivityDependencies) =>
+  step(dependencies, async (input: PlannedInput, { room }) => {
+    const exchangePlan = await planExchange(await requestsOf(input, room));
+    const former: FormerState[] = [];
+    for (const { definition } of room.roots) former.push({ root: definition.name, sha256: await formerDigest(definition.path, definition), definition });
+    await journal(room, input.grant, { event: 'exchanging', exchange: exchangePlan, former });
+    await critical(room, input.grant, async (database) => {
+      await performExchange(exchangePlan);
+      database.journal(input.operation, { event: 'exchanged' });
+    });
+    return { epoch: await critical(room, input.grant, () => beginEpoch(room.controlDirectory)) };
+  });
+
+async function requestsOf(input: PlannedInput, room: StoreRoom): Promise<readonly ExchangeRequest[]> {
+  const isRestore = input.plan.source.kind === 'backup';
+  const entries = isRestore ? (await readPlannedArtefact(input.plan)).manifest.entries : [];
+  const point = isRestore ? null : await readPlannedPoint(room, input.plan);
+  const requests: ExchangeRequest[] = [];
+  for (const root of room.roots) {
+    const tree = point === null ? treeOf(root, input.operation) : treeOfPoint(point, root);
+    const untouched = await untouchedNames(root, entries);
+    requests.push({ root: root.definition.name, mode: root.mode, livePath: root.definition.path, stagedPath: tree, untouched });
+  }
+  return requests;
+}
+
+function treeOfPoint(point: RollbackPoint, root: RoomRoot): string {
+  const found = point.roots.find((candidate) => candidate.root === root.definition.name);
+  if (found === undefined) throw new Stop('store_differs', `rollback point ${point.id} has no root ${root.definition.name}`, { id: point.id, root: root.definition.name });
+  return found.tree;
+}
+
+/**
+ * Steps restore.commit, rollback.commit: in one transaction the operation is committed and what it replaced becomes a
+ * rollback point. Before this transaction a crash undoes, after it a crash finishes. Then the fence is lifted.
+ */
+export const commit = (dependencies: ActivityDependencies) =>
+  step(dependencies, async (input: PlannedInput, { room }) => {
+    const rollbackPoint = input.operation;
+    await critical(room, input.grant, (database) => {
+      const begun = database.events(input.operation).findLast((event) => event.event === 'exchanging');
+      if (begun === undefined) throw new Error('defect: a commit without an exchange');
+      const trees = new Map((begun.exchange satisfies ExchangePlan).roots.map((root) => [root.root, root.stagedPath]));
+      const roots = begun.former.map((former) => {
+        const tree = trees.get(former.root);
+        if (tree === undefined) throw new Error('defect: a root was exchanged that was not planned');
+        return { ...former, tree };
+      });
+      if (input.plan.source.kind === 'rollback') database.removeRollbackPoint(input.plan.source.id);
+      database.addRollbackPoint({ id: rollbackPoint, createdAt: now(), protocol: input.plan.protocol, roots });
+      database.journal(input.operation, { event: 'committed', rollbackPoint });
+    });
+    await critical(room, input.grant, async (database) => {
+      await liftFence(room.controlDirectory);
+      database.journal(input.operation, { event: 'unfenced' });
+    });
+    return { rollbackPoint };
+  });

@@ -1,0 +1,56 @@
+// The lock: taken first, released last, and settled when a protocol ends in between.
+import { activityInfo } from '@temporalio/activity';
+import { WorkflowNotFoundError } from '@temporalio/common';
+import type { LockOwner } from '../control/control-database.js';
+import { acquireLock, releaseLock } from '../control/lock.js';
+import type { RunState } from '../control/lock.js';
+import { settleOperation } from '../control/recovery.js';
+import { pruneRollbackPoints } from '../control/rollback-points.js';
+import { dismissGuard } from '../control/guard.js';
+import type { LockGrant } from '../domain/protocol.js';
+import { compensation, step } from './step.js';
+import type { ActivityDependencies, GrantedInput, StepInput } from './step.js';
+
+/** Steps backup.lock, restore.lock, rollback.lock. */
+export const lock = (dependencies: ActivityDependencies) =>
+  step(dependencies, async (input: StepInput & { readonly protocol: string }, { room }): Promise<LockGrant> => {
+    const { workflowExecution } = activityInfo();
+    if (workflowExecution === undefined) throw new Error('defect: a step outside a workflow');
+    return acquireLock(room, {
+      operation: input.operation,
+      protocol: input.protocol,
+      workflowId: workflowExecution.workflowId,
+      runId: workflowExecution.runId,
+      namespaceId: dependencies.namespaceId,
+      host: dependencies.host,
+    }, (owner) => describeRun(dependencies, owner));
+  });
+
+/** Another engine has never heard of the run, and a closed run vanishes after retention: neither proves anything. */
+async function describeRun({ client, namespaceId }: ActivityDependencies, owner: LockOwner): Promise<RunState> {
+  if (owner.namespaceId !== namespaceId) return 'unknown';
+  try {
+    const { status } = await client.workflow.getHandle(owner.workflowId, owner.runId).describe();
+    return status.name === 'RUNNING' ? 'open' : 'closed';
+  } catch (error) {
+    if (error instanceof WorkflowNotFoundError) return 'unknown';
+    throw error;
+  }
+}
+
+/** Steps backup.release, restore.release, rollback.release. */
+export const release = (dependencies: ActivityDependencies) =>
+  compensation(dependencies, async (input: GrantedInput, { room }) => {
+    await pruneRollbackPoints(room, input.grant);
+    await releaseLock(room, input.grant, 'done');
+  });
+
+/** The compensation of every protocol. Nothing to do when the lock is not this run's any more. */
+export const settle = (dependencies: ActivityDependencies) =>
+  compensation(dependencies, async (input: StepInput & { readonly outcome: string }, { room }) => {
+    const runId = activityInfo().workflowExecution?.runId;
+    if (runId === undefined) throw new Error('defect: a step outside a workflow');
+    const settled = await settleOperation(room, input.operation, runId, input.outcome);
+    dismissGuard(input.operation);
+    return { undone: settled?.undone ?? false, finished: settled?.finished ?? false, hooks: settled?.hooks ?? [] };
+  });

@@ -1,0 +1,77 @@
+// Step backup.package: the manifest, and the one rename that makes a backup of it (F-13, F-18, SM-9).
+import { endianness } from 'node:os';
+import { dirname } from 'node:path';
+import { publishArtefact } from '../artefacts/plain.js';
+import { backupName } from '../artefacts/catalogue.js';
+import { readEpoch } from '../control/epoch.js';
+import { critical } from '../control/lock.js';
+import { raiseWitnesses } from '../control/witnesses.js';
+import { MANIFEST_FORMAT } from '../domain/manifest.js';
+import type { CutReport, Manifest } from '../domain/manifest.js';
+import { SQLITE_VERSION } from '../sqlite/version.js';
+import { HOLDFAST_VERSION } from '../domain/version.js';
+import { readCapture, readFacts, removeCapture } from './capture.js';
+import { step } from './step.js';
+import type { ActivityDependencies, GrantedInput, StepContext } from './step.js';
+
+export interface PackageInput extends GrantedInput {
+  readonly partial: string;
+  readonly requestedBy: string;
+  readonly quiescedMillis: number;
+}
+
+export interface Packaged {
+  readonly backupId: string;
+  readonly artefact: string;
+  readonly manifestSha256: string;
+  readonly sizeBytes: number;
+  readonly files: number;
+  readonly databases: number;
+  readonly cut: CutReport;
+}
+
+export const packageArtefact = (dependencies: ActivityDependencies) =>
+  step(dependencies, async (input: PackageInput, context): Promise<Packaged> => {
+    const { room } = context;
+    const manifest = await manifestOf(input, context);
+    await removeCapture(input.partial);
+    const artefact = await critical(room, input.grant, async (database) => {
+      const published = await publishArtefact(input.partial, dirname(input.partial), backupName(manifest.createdAt, manifest.backupId), manifest);
+      database.recordBackup(manifest.backupId, published.manifestSha256, published.path);
+      raiseWitnesses(database, manifest.databases, manifest.backupId);
+      database.journal(input.operation, { event: 'staging-dropped' });
+      return published;
+    });
+    const files = manifest.entries.filter((entry) => entry.type !== 'directory');
+    return {
+      backupId: manifest.backupId,
+      artefact: artefact.path,
+      manifestSha256: artefact.manifestSha256,
+      sizeBytes: files.reduce((sum, entry) => sum + entry.sizeBytes, 0),
+      files: files.length,
+      databases: manifest.databases.length,
+      cut: manifest.cut,
+    };
+  });
+
+async function manifestOf(input: PackageInput, { room, dependencies }: StepContext): Promise<Manifest> {
+  const capture = await readCapture(input.partial);
+  const facts = await readFacts(input.partial);
+  return {
+    format: MANIFEST_FORMAT,
+    layout: 'plain',
+    backupId: capture.backupId,
+    operation: input.operation,
+    store: room.definition.store,
+    createdAt: capture.createdAt,
+    createdBy: input.requestedBy,
+    host: dependencies.host,
+    holdfastVersion: HOLDFAST_VERSION,
+    platform: { os: process.platform, arch: process.arch, endianness: endianness(), sqliteVersion: SQLITE_VERSION },
+    application: facts.application,
+    epoch: await readEpoch(room.controlDirectory),
+    cut: { ...capture.cut, quiescedMillis: input.quiescedMillis },
+    databases: facts.databases,
+    entries: [...capture.entries, ...facts.entries],
+  };
+}

@@ -1,0 +1,30 @@
+// Step backup.plan: every member is looked at before the application is asked to hold still, so that a refusal that
+// can be known now costs it nothing.
+import { statfs } from 'node:fs/promises';
+import { assertRootsExist } from '../control/store-room.js';
+import { Stop } from '../domain/stop.js';
+import { ensureDirectory } from '../files/durable.js';
+import { membersOf } from './members.js';
+import { step } from './step.js';
+import type { ActivityDependencies, GrantedInput } from './step.js';
+
+export interface BackupPlan {
+  readonly databases: number;
+  readonly files: number;
+  readonly sizeBytes: number;
+}
+
+export const planBackup = (dependencies: ActivityDependencies) =>
+  step(dependencies, async (_input: GrantedInput, { room }): Promise<BackupPlan> => {
+    assertRootsExist(room);
+    const { destination } = room.definition.backup;
+    await ensureDirectory(destination, 0o700);
+    const all = await membersOf(room);
+    const sum = (pick: (members: (typeof all)[number]['members']) => number): number => all.reduce((total, { members }) => total + pick(members), 0);
+    const sizeBytes = sum(({ databases, files }) => [...databases, ...files].reduce((total, { entry }) => total + entry.sizeBytes, 0));
+    const { bavail, bsize } = await statfs(destination);
+    if (bavail * bsize < sizeBytes) {
+      throw new Stop('no_space', `the backup needs ${sizeBytes} bytes, ${bavail * bsize} are free`, { path: destination, neededBytes: sizeBytes, freeBytes: bavail * bsize });
+    }
+    return { databases: sum(({ databases }) => databases.length), files: sum(({ files }) => files.length), sizeBytes };
+  });

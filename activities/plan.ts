@@ -1,0 +1,124 @@
+// Steps request.plan, restore.plan and rollback.plan: what would be done, and what would be lost at most. The same
+// facts give the same plan; under the lock the facts are measured again and held against what was approved (F-29).
+import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { resolveArtefact } from '../artefacts/catalogue.js';
+import type { Artefact } from '../artefacts/plain.js';
+import type { RollbackPoint } from '../control/control-database.js';
+import { resolveRollbackPoint } from '../control/rollback-points.js';
+import type { StoreRoom } from '../control/store-room.js';
+import type { ManifestEntry } from '../domain/manifest.js';
+import { PLAN_FORMAT, assertPlanHolds, boundsOf, planBytes, planSentence } from '../domain/plan.js';
+import type { PlanFacts, RestorePlan } from '../domain/plan.js';
+import type { PlanOrder, RestoreOrder } from '../domain/protocol.js';
+import { approvedSchema, planOrderSchema } from '../domain/schema/order.js';
+import { Stop } from '../domain/stop.js';
+import { assertStoreNotInUse } from './application.js';
+import { factsOfTrees, measureAgainst } from './measure.js';
+import { step } from './step.js';
+import type { ActivityDependencies, GrantedInput, StepContext, StepInput } from './step.js';
+
+export interface Planned {
+  readonly plan: RestorePlan;
+  readonly digest: string;
+}
+
+/** Step request.plan. Reads only. */
+export const plan = (dependencies: ActivityDependencies) =>
+  step(dependencies, async (input: StepInput & { readonly order: PlanOrder }, context): Promise<Planned> => {
+    const parsed = planOrderSchema.safeParse(input.order);
+    if (!parsed.success) throw new Stop('usage', `the order is malformed: ${parsed.error.issues[0]?.message ?? ''}`, { key: parsed.error.issues[0]?.path.join('.') ?? '' });
+    const { present } = await planNow(parsed.data, context);
+    return { plan: present, digest: digestOf(present) };
+  });
+
+/**
+ * Steps restore.plan and rollback.plan. Without a detach hook nobody may use the store already now: a refusal is
+ * cheap before anything is staged.
+ */
+export const planUnderLock = (dependencies: ActivityDependencies) =>
+  step(dependencies, async (input: GrantedInput & { readonly order: RestoreOrder }, context): Promise<Planned> => {
+    const approved = approvedSchema.safeParse(input.order.approved);
+    if (!approved.success) throw new Stop('approval_missing', 'the order carries no approved plan', { key: approved.error.issues[0]?.path.join('.') ?? '' });
+    const { plan: accepted, digest } = approved.data;
+    if (digestOf(accepted) !== digest) throw new Stop('approval_mismatch', 'the digest that was approved is not that of the plan', { approved: digest, found: digestOf(accepted) });
+    const { present, facts } = await planNow({ ...input.order, source: exactSource(accepted) }, context);
+    assertPlanHolds(accepted, present, facts);
+    if (context.room.definition.hooks.detach === undefined) await assertStoreNotInUse(context.room, false);
+    return { plan: accepted, digest };
+  });
+
+/** `latest` may be another one by now: what was approved is what is looked at. */
+function exactSource({ source }: RestorePlan): PlanOrder['source'] {
+  return source.kind === 'backup' ? { kind: 'backup', backup: source.path } : { kind: 'rollback', point: source.id };
+}
+
+export function digestOf(restorePlan: RestorePlan): string {
+  return createHash('sha256').update(planBytes(restorePlan)).digest('hex');
+}
+
+async function planNow(order: PlanOrder, context: StepContext): Promise<{ readonly present: RestorePlan; readonly facts: PlanFacts }> {
+  const { room, dependencies } = context;
+  const looked = order.source.kind === 'backup'
+    ? await lookAtBackup(room, context, await resolveArtefact(room.definition.backup.destination, order.source.backup))
+    : await lookAtPoint(room, context, await resolveRollbackPoint(room, order.source.point));
+  const plan = {
+    protocol: order.source.kind === 'backup' ? ('restore' as const) : ('rollback' as const),
+    store: room.definition.store,
+    host: dependencies.host,
+    source: looked.source,
+    roots: room.roots.map((root) => ({ root: root.definition.name, path: root.definition.path, mode: root.mode, why: root.why })),
+    hooks: Object.keys(room.definition.hooks).sort(),
+    gates: room.definition.gates,
+    bounds: boundsOf(looked.facts),
+  };
+  return { present: { format: PLAN_FORMAT, ...plan, sentence: planSentence(plan) }, facts: looked.facts };
+}
+
+interface Looked {
+  readonly source: RestorePlan['source'];
+  readonly facts: PlanFacts;
+}
+
+async function lookAtBackup(room: StoreRoom, context: StepContext, artefact: Artefact): Promise<Looked> {
+  const { manifest } = artefact;
+  if (manifest.store !== room.definition.store) {
+    throw new Stop('store_differs', `the backup is of store ${manifest.store}`, { backup: manifest.backupId, store: manifest.store, expected: room.definition.store });
+  }
+  assertSameRoots(room, manifest.entries);
+  const files = manifest.entries.filter((entry) => entry.type !== 'directory');
+  const facts = await measureAgainst(room, context, {
+    files: new Map(files.map((entry) => [`${entry.root}/${entry.path}`, entry])),
+    tables: new Map(manifest.databases.map((database) => [`${database.root}/${database.path}`, database.tables])),
+  });
+  return {
+    source: {
+      kind: 'backup', id: manifest.backupId, path: artefact.path, createdAt: manifest.createdAt, sha256: artefact.manifestSha256,
+      files: files.length, sizeBytes: files.reduce((sum, entry) => sum + entry.sizeBytes, 0), databasesUnreadable: [],
+    },
+    facts,
+  };
+}
+
+/** A root that the backup does not have would be emptied by a restore, one that only the backup has would be lost. */
+function assertSameRoots(room: StoreRoom, entries: readonly ManifestEntry[]): void {
+  const inBackup = [...new Set(entries.map((entry) => entry.root))].sort();
+  const inStore = room.roots.map((root) => root.definition.name).sort();
+  if (inBackup.join('/') !== inStore.join('/')) throw new Stop('store_differs', 'the backup has other roots than the store', { inBackup, inStore });
+}
+
+async function lookAtPoint(room: StoreRoom, context: StepContext, point: RollbackPoint): Promise<Looked> {
+  for (const root of point.roots) {
+    if (!existsSync(root.tree) && root.sha256 !== 'absent') throw new Stop('rollback_missing', `the tree of rollback point ${point.id} is gone`, { id: point.id, tree: root.tree });
+  }
+  const trees = await factsOfTrees(room, context, point);
+  const facts = await measureAgainst(room, context, trees);
+  return {
+    source: {
+      kind: 'rollback', id: point.id, path: point.roots[0]?.tree ?? '', createdAt: point.createdAt,
+      sha256: createHash('sha256').update(JSON.stringify(point.roots.map(({ root, tree, sha256 }) => [root, tree, sha256]))).digest('hex'),
+      files: trees.files.size, sizeBytes: [...trees.files.values()].reduce((sum, file) => sum + file.sizeBytes, 0), databasesUnreadable: trees.unreadable,
+    },
+    facts,
+  };
+}

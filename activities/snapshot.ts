@@ -1,0 +1,163 @@
+// Step backup.snapshot: the cut (DESIGN.md "The cut", steps 1 to 5; SM-1, F-3, F-9). Databases are cut in a process of
+// their own; trees are walked before, read by their policies, and walked again after. A tree or a set of databases that
+// changed meanwhile starts the whole cut over, a few times.
+import { randomUUID } from 'node:crypto';
+import { mkdir } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { DATA_NAME, beginArtefact, dataPath, PARTIAL_PREFIX } from '../artefacts/plain.js';
+import { backupName } from '../artefacts/catalogue.js';
+import { now } from '../control/clock.js';
+import { critical } from '../control/lock.js';
+import type { RoomRoot } from '../control/store-room.js';
+import { Stop } from '../domain/stop.js';
+import { removeTree } from '../files/durable.js';
+import { takeCut } from '../sqlite/cut.js';
+import type { CutInstant, DatabasesCut } from '../sqlite/cut.js';
+import { resumeApplication } from './application.js';
+import { writeCapture } from './capture.js';
+import type { Capture } from './capture.js';
+import { definitionOf, livePath, membersOf } from './members.js';
+import { metadataOf } from '../files/metadata.js';
+import type { RootMembers } from './members.js';
+import { step } from './step.js';
+import type { ActivityDependencies, GrantedInput, StepContext } from './step.js';
+import { assertNothingChanged, copyTrees, treePolicies } from './trees.js';
+
+export interface SnapshotOutput {
+  /** The hidden directory of the artefact that is being made. */
+  readonly partial: string;
+  readonly sizeBytes: number;
+}
+
+export const snapshot = (dependencies: ActivityDependencies) =>
+  step(dependencies, async (input: GrantedInput, context): Promise<SnapshotOutput> => {
+    const { destination, cutTriesMax } = context.room.definition.backup;
+    const backupId = randomUUID();
+    const createdAt = now();
+    const name = backupName(createdAt, backupId);
+    const partial = join(destination, `${PARTIAL_PREFIX}${name}`);
+    await critical(context.room, input.grant, async (database) => {
+      database.journal(input.operation, { event: 'staging', directories: [partial] });
+    });
+    await critical(context.room, input.grant, () => beginArtefact(destination, name));
+    for (let cutTries = 1; ; cutTries += 1) {
+      try {
+        const { cut, entries, databases } = await cutOnce(input, context, partial);
+        const capture: Capture = { backupId, createdAt, cut: { ...cut, cutTries }, entries, databases };
+        await writeCapture(partial, capture);
+        const sizeBytes = [...databases, ...entries].reduce((sum, entry) => sum + ('sizeBytes' in entry ? entry.sizeBytes : 0), 0);
+        return { partial, sizeBytes };
+      } catch (error) {
+        if (!(error instanceof Stop) || error.code !== 'source_changed' || cutTries >= cutTriesMax) throw error;
+        context.report({ phase: `cut ${cutTries + 1}: ${error.message}`, bytesDone: 0, filesDone: 0 });
+        await critical(context.room, input.grant, async () => {
+          await removeTree(join(partial, DATA_NAME));
+          await mkdir(join(partial, DATA_NAME), { mode: 0o700 });
+        });
+      }
+    }
+  });
+
+type CutResult = Pick<Capture, 'entries' | 'databases'> & { readonly cut: Omit<Capture['cut'], 'cutTries'> };
+
+async function cutOnce(input: GrantedInput, context: StepContext, partial: string): Promise<CutResult> {
+  const { room, signal } = context;
+  const before = await membersOf(room);
+  await makeDirectories(partial, before);
+  const stop = new AbortController();
+  const stopped = AbortSignal.any([signal, stop.signal]);
+  const sideEffects: Promise<unknown>[] = [];
+  const followed = <T>(work: Promise<T>): Promise<T> => {
+    // Whichever part fails first ends the others; it is the failure that is told
+    work.catch(() => stop.abort());
+    sideEffects.push(work.catch(() => undefined));
+    return work;
+  };
+  let trees: ReturnType<typeof copyTrees> | undefined;
+  const onInstant = (instant: CutInstant): void => {
+    if (mayResumeAtOnce(before)) sideEffects.push(followed(resumeApplication(room, input.grant)));
+    trees = followed(copyTrees(context, partial, before, instant, stopped));
+  };
+  try {
+    const cut = await followed(cutDatabases(context, partial, before, onInstant, stopped));
+    if (trees === undefined) throw new Error('defect: a cut without its instant');
+    const copied = await trees;
+    await Promise.all(sideEffects);
+    await assertNothingChanged(room, before);
+    return {
+      cut: {
+        instant: cut.instant, pauseMillis: cut.pauseMillis, rollbackJournalPauseMillis: cut.rollbackJournalPauseMillis,
+        lockTries: cut.lockTries, pinMillis: cut.pinMillis, policies: treePolicies(room),
+      },
+      entries: copied,
+      databases: databasesOf(partial, before, cut),
+    };
+  } finally {
+    stop.abort();
+    await Promise.allSettled(sideEffects);
+  }
+}
+
+/** Nothing but the instant needed the application to hold still: it may go on as soon as the snapshots are pinned. */
+function mayResumeAtOnce(members: readonly RootMembers[]): boolean {
+  return members.every(({ root, members: { databases } }) =>
+    root.definition.trees.every((tree) => tree.policy !== 'quiesced') && databases.every((database) => definitionOf(database).locking === 'sqlite'));
+}
+
+async function makeDirectories(partial: string, all: readonly RootMembers[]): Promise<void> {
+  for (const { root, members } of all) {
+    for (const { entry } of members.directories) await mkdir(dataPath(partial, { root: root.definition.name, path: entry.path }), { recursive: true, mode: 0o700 });
+  }
+}
+
+async function cutDatabases(
+  context: StepContext,
+  partial: string,
+  all: readonly RootMembers[],
+  onInstant: (instant: CutInstant) => void,
+  signal: AbortSignal,
+): Promise<DatabasesCut> {
+  const { backup } = context.room.definition;
+  const databases = all.flatMap(({ root, members }) =>
+    members.databases.map((member) => ({
+      source: livePath(root, member.entry.path),
+      target: dataPath(partial, { root: root.definition.name, path: member.entry.path }),
+      locking: definitionOf(member).locking,
+    })));
+  const statAtCut = all.flatMap(({ root, members }) =>
+    members.files.filter(({ tree }) => tree.policy === 'append').map(({ entry }) => livePath(root, entry.path)));
+  const hasFiles = all.some(({ members }) => members.files.length > 0);
+  if (databases.length === 0) return cutWithoutDatabases(onInstant, statAtCut);
+  return takeCut(
+    {
+      databases,
+      lockWrites: databases.length > 1 || hasFiles,
+      statAtCut,
+      quiesceTimeoutMillis: backup.quiesceTimeoutMillis,
+      pinSecondsMax: backup.pinSecondsMax,
+      walGrowthBytesMax: backup.walGrowthBytesMax,
+    },
+    {
+      onInstant,
+      onProgress: (progress) => context.report({ phase: 'databases', bytesDone: progress.bytesDone, bytesTotal: progress.bytesTotal }),
+      signal,
+    });
+}
+
+/** A store of trees alone: there is nothing to lock, the walks before and after hold the instant between them. */
+function cutWithoutDatabases(onInstant: (instant: CutInstant) => void, statAtCut: readonly string[]): DatabasesCut {
+  if (statAtCut.length > 0) throw new Stop('definition_invalid', 'policy `append` needs a database whose lock fixes the lengths', { files: statAtCut.length });
+  const instant: CutInstant = { instant: now(), pauseMillis: 0, lockTries: 0, statAtCut: [] };
+  onInstant(instant);
+  return { ...instant, pinMillis: 0, rollbackJournalPauseMillis: 0, databases: [] };
+}
+
+function databasesOf(partial: string, all: readonly RootMembers[], cut: DatabasesCut): Capture['databases'] {
+  const sizes = new Map(cut.databases.map((database) => [database.target, database.sizeBytes]));
+  return all.flatMap(({ root, members }: { root: RoomRoot; members: RootMembers['members'] }) =>
+    members.databases.map(({ entry }) => {
+      const sizeBytes = sizes.get(dataPath(partial, { root: root.definition.name, path: entry.path }));
+      if (sizeBytes === undefined) throw new Error(`defect: ${dirname(entry.path)} has a database that was not cut`);
+      return { root: root.definition.name, path: entry.path, sizeBytes, ...metadataOf(entry, livePath(root, entry.path)) };
+    }));
+}

@@ -1,0 +1,94 @@
+// What every step has in common: it runs once, says where it is by heartbeats, hears of cancellation, and translates
+// refusals. The body of a step is thin: it calls a room below and returns something small.
+import { activityInfo, CancelledFailure, Context } from '@temporalio/activity';
+import { ApplicationFailure } from '@temporalio/common';
+import type { Client } from '@temporalio/client';
+import type { LockGrant, Progress } from '../domain/protocol.js';
+import type { StepId } from '../domain/steps.js';
+import { LIMITS } from '../domain/limits.js';
+import { Stop, assert, stopModel } from '../domain/stop.js';
+import { translateErrno } from '../files/errors.js';
+import { elapsedSince } from '../control/clock.js';
+import { openStoreRoom } from '../control/store-room.js';
+import type { StoreRoom } from '../control/store-room.js';
+
+export interface ActivityDependencies {
+  readonly host: string;
+  readonly namespaceId: string;
+  readonly client: Client;
+  readonly definitionsDirectory: string;
+  readonly stateDirectory: string;
+}
+
+/** What every step is given; `step` is its id in domain/steps.ts. */
+export interface StepInput {
+  readonly step: StepId | 'settle';
+  readonly operation: string;
+  readonly store: string;
+}
+
+export interface GrantedInput extends StepInput {
+  readonly grant: LockGrant;
+}
+
+export interface StepContext {
+  readonly dependencies: ActivityDependencies;
+  readonly room: StoreRoom;
+  readonly signal: AbortSignal;
+  /** Says how far the step is; the newest is sent with each heartbeat. */
+  report(progress: Partial<Omit<Progress, 'step' | 'elapsedMillis'>>): void;
+}
+
+type Body<Input, Output> = (input: Input, context: StepContext) => Promise<Output>;
+
+/** A step of a protocol: at most one attempt, every refusal final. */
+export function step<Input extends StepInput, Output>(dependencies: ActivityDependencies, body: Body<Input, Output>): (input: Input) => Promise<Output> {
+  return (input) => run(dependencies, input, body, { retryable: false });
+}
+
+/** What must come about (compensation, resume, attach, release): idempotent, its refusals are tried again. */
+export function compensation<Input extends StepInput, Output>(dependencies: ActivityDependencies, body: Body<Input, Output>): (input: Input) => Promise<Output> {
+  return (input) => run(dependencies, input, body, { retryable: true });
+}
+
+async function run<Input extends StepInput, Output>(
+  dependencies: ActivityDependencies,
+  input: Input,
+  body: Body<Input, Output>,
+  { retryable }: { readonly retryable: boolean },
+): Promise<Output> {
+  const info = activityInfo();
+  if (!retryable) assert(info.attempt === 1, `step ${input.step} is in attempt ${info.attempt}`);
+  const begin = process.hrtime.bigint();
+  let progress: Omit<Progress, 'elapsedMillis'> = { step: input.step, phase: 'begins', bytesDone: 0, bytesTotal: null, filesDone: 0, filesTotal: null };
+  const signal = Context.current().cancellationSignal;
+  const beat = (): void => Context.current().heartbeat({ ...progress, elapsedMillis: Math.round(elapsedSince(begin)) } satisfies Progress);
+  beat();
+  const timer = setInterval(beat, LIMITS.heartbeatIntervalMillis);
+  try {
+    const room = await openStoreRoom(dependencies.definitionsDirectory, input.store);
+    return await body(input, {
+      dependencies,
+      room,
+      signal,
+      report: (news) => {
+        progress = { ...progress, ...news };
+      },
+    });
+  } catch (error) {
+    throw failureOf(error, input, signal, retryable);
+  } finally {
+    clearInterval(timer);
+  }
+}
+
+function failureOf(error: unknown, input: StepInput, signal: AbortSignal, retryable: boolean): Error {
+  const stop = translateErrno(error, { step: input.step });
+  if (stop instanceof Stop) {
+    const model = stopModel(stop.code, stop.message, { ...stop.details, step: input.step });
+    return ApplicationFailure.create({ message: stop.message, type: stop.code, nonRetryable: !retryable, details: [model], cause: stop });
+  }
+  if (signal.aborted) return new CancelledFailure(`step ${input.step} was cancelled`);
+  // A programming error: never a STOP, and never tried again as if the world had failed
+  return ApplicationFailure.create({ message: stop.message, type: 'defect', nonRetryable: !retryable, details: [{ step: input.step }], cause: stop });
+}

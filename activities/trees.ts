@@ -1,0 +1,104 @@
+// The trees of a cut, read by their policies (DESIGN.md "The cut", step 4). Files are hashed as they are copied.
+import { mkdir } from 'node:fs/promises';
+import { dataPath } from '../artefacts/plain.js';
+import type { StoreRoom } from '../control/store-room.js';
+import type { CutReport, DirectoryEntry, FileEntry } from '../domain/manifest.js';
+import { Stop } from '../domain/stop.js';
+import { copyFiles } from '../files/copy.js';
+import type { CopyJob } from '../files/copy.js';
+import { compareWalks } from '../files/members.js';
+import type { FileMember } from '../files/members.js';
+import type { CutInstant } from '../sqlite/cut.js';
+import { livePath, membersOf } from './members.js';
+import { metadataOf } from '../files/metadata.js';
+import type { RootMembers } from './members.js';
+import type { StepContext } from './step.js';
+
+export function treePolicies(room: StoreRoom): CutReport['policies'] {
+  return room.roots.flatMap((root) => root.definition.trees.map((tree) => ({ root: root.definition.name, tree: tree.path, policy: tree.policy })));
+}
+
+/**
+ * Copies every file of every tree once the snapshots are pinned.
+ * @returns the entries of directories and files, in the order of the walk
+ * @throws Stop source_changed
+ */
+export async function copyTrees(
+  context: StepContext,
+  partial: string,
+  before: readonly RootMembers[],
+  instant: CutInstant,
+  signal: AbortSignal,
+): Promise<readonly (DirectoryEntry | FileEntry)[]> {
+  const listed = await listAtInstant(context.room, before);
+  for (const { root, members } of listed) {
+    for (const { entry } of members.directories) {
+      await mkdir(dataPath(partial, { root: root.definition.name, path: entry.path }), { recursive: true, mode: 0o700 });
+    }
+  }
+  const lengths = new Map(instant.statAtCut.map((fact) => [fact.path, fact]));
+  const files = listed.flatMap(({ root, members }) => members.files.map((member) => ({ root, member })));
+  const jobs = files.map(({ root, member }): CopyJob => {
+    const source = livePath(root, member.entry.path);
+    const target = dataPath(partial, { root: root.definition.name, path: member.entry.path });
+    return { source, target, ...expectation(member, lengths.get(source)) };
+  });
+  const filesTotal = jobs.length;
+  context.report({ filesTotal });
+  const results = await copyFiles(jobs, { signal, fsyncEach: false, onProgress: (_bytes, filesDone) => context.report({ filesDone }) });
+  const directories = listed.flatMap(({ root, members }) =>
+    members.directories.map(({ entry }): DirectoryEntry => ({ type: 'directory', root: root.definition.name, path: entry.path, ...metadataOf(entry, livePath(root, entry.path)) })));
+  const entries = files.map(({ root, member }, index): FileEntry => {
+    const result = results[index];
+    if (result === undefined) throw new Error('defect: a copy without its result');
+    return { type: 'file', root: root.definition.name, path: member.entry.path, sizeBytes: result.sizeBytes, sha256: result.sha256, ...metadataOf(member.entry, livePath(root, member.entry.path)) };
+  });
+  return [...directories, ...entries];
+}
+
+/**
+ * `verify` and `quiesced` hold to the walk before the cut: what they list must still be so when it is read. `immutable`
+ * and `append` are listed again at the instant: files that the databases speak of by now may be younger than the walk.
+ */
+async function listAtInstant(room: StoreRoom, before: readonly RootMembers[]): Promise<readonly RootMembers[]> {
+  const grows = room.roots.some((root) => root.definition.trees.some((tree) => tree.policy === 'immutable' || tree.policy === 'append'));
+  if (!grows) return before;
+  const present = await membersOf(room);
+  return before.map((old, index) => {
+    const fresh = present[index];
+    if (fresh === undefined) throw new Error('defect: a root went away between two walks');
+    const known = new Set(old.members.files.map(({ entry }) => entry.path));
+    const added = fresh.members.files.filter(({ entry }) => !known.has(entry.path));
+    for (const { entry, tree } of added) {
+      // Its length at the cut is unknown, so it may not be left out and can't be taken in
+      if (tree.policy === 'append') throw new Stop('source_changed', `${entry.path} appeared during the cut`, { path: entry.path, policy: tree.policy });
+    }
+    const files = [...old.members.files, ...added.filter(({ tree }) => tree.policy === 'immutable')];
+    return { root: old.root, members: { ...old.members, directories: fresh.members.directories, files } };
+  });
+}
+
+function expectation({ entry, tree }: FileMember, atCut: { readonly sizeBytes: number; readonly inode: string } | undefined): Pick<CopyJob, 'expected' | 'lengthBytes'> {
+  const { inode, sizeBytes, mtimeNanos, ctimeNanos } = entry;
+  if (tree.policy !== 'append') return { expected: { inode, sizeBytes, mtimeNanos, ctimeNanos } };
+  if (atCut === undefined || atCut.inode !== inode) throw new Stop('source_changed', `${entry.path} was replaced during the cut`, { path: entry.path });
+  return { expected: { inode }, lengthBytes: atCut.sizeBytes };
+}
+
+/**
+ * Walks again, after everything has been read: what was captured is a state of one instant, or it is not.
+ * @throws Stop source_changed
+ */
+export async function assertNothingChanged(room: StoreRoom, before: readonly RootMembers[]): Promise<void> {
+  const after = await membersOf(room);
+  for (const [index, old] of before.entries()) {
+    const now = after[index];
+    if (now === undefined) throw new Error('defect: a root went away between two walks');
+    const [first, ...more] = compareWalks(old.members, now.members);
+    if (first !== undefined) {
+      throw new Stop('source_changed', `${first.path} ${first.change === 'changed' ? 'changed' : first.change} while the store was read`, {
+        root: old.root.definition.name, path: first.path, change: first.change, more: more.length,
+      });
+    }
+  }
+}

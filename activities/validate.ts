@@ -1,0 +1,91 @@
+// Steps backup.validate and restore.validate: copies are checked by SQLite before anybody relies on them (SM-2, SM-6).
+import { dataPath } from '../artefacts/plain.js';
+import type { Artefact } from '../artefacts/plain.js';
+import { withControlDatabase } from '../control/control-database.js';
+import { now } from '../control/clock.js';
+import { critical } from '../control/lock.js';
+import { treeOf } from '../control/store-room.js';
+
+import type { DatabaseDefinition } from '../domain/definition.js';
+import type { FileEntry, ManifestDatabase } from '../domain/manifest.js';
+import type { RestorePlan } from '../domain/plan.js';
+import { hashFiles } from '../files/copy.js';
+import { checkDatabase } from '../sqlite/check.js';
+import { applicationOf } from './application.js';
+import { readCapture, writeFacts } from './capture.js';
+import { readPlannedArtefact } from './planned.js';
+import { UNLISTED, factsRequest } from './members.js';
+import { listedDefinition } from './members.js';
+import { step } from './step.js';
+import type { ActivityDependencies, GrantedInput, StepContext } from './step.js';
+import { join } from 'node:path';
+
+/** Step backup.validate. A database whose bytes have passed before keeps that verdict, with its date. */
+export const validateCapture = (dependencies: ActivityDependencies) =>
+  step(dependencies, async (input: GrantedInput & { readonly partial: string }, context) => {
+    const { room, signal } = context;
+    const capture = await readCapture(input.partial);
+    const paths = capture.databases.map((database) => dataPath(input.partial, database));
+    const bytesTotal = capture.databases.reduce((sum, database) => sum + database.sizeBytes, 0);
+    context.report({ phase: 'hash the copies', bytesTotal, filesTotal: paths.length });
+    const hashes = await hashFiles(paths.map((source) => ({ source })), { signal, onProgress: (bytesDone, filesDone) => context.report({ bytesDone, filesDone }) });
+    const known = await withControlDatabase(room.controlDirectory, (database) => hashes.map(({ sha256 }) => database.verdict(sha256)));
+    context.report({ phase: 'check the copies', filesDone: 0 });
+    let filesDone = 0;
+    const checked = await Promise.all(capture.databases.map(async (captured, index): Promise<ManifestDatabase> => {
+      const definition = listedDefinition(room, captured.root, captured.path) ?? UNLISTED;
+      const verdict = known[index];
+      const request = factsRequest(dataPath(input.partial, captured), definition, verdict === undefined);
+      const facts = await checkDatabase({ ...request, integrity: verdict === undefined }, signal);
+      filesDone += 1;
+      context.report({ filesDone });
+      return { root: captured.root, path: captured.path, integrityCheckedAt: verdict ?? now(), ...facts };
+    }));
+    const entries = capture.databases.map(({ ...captured }, index): FileEntry => {
+      const hash = hashes[index];
+      if (hash === undefined) throw new Error('defect: a copy without its digest');
+      return { type: 'database', ...captured, sha256: hash.sha256 };
+    });
+    await writeFacts(input.partial, { databases: checked, entries, application: await applicationOf(room, input.operation, signal) });
+    await critical(room, input.grant, (database) => {
+      for (const [index, { integrityCheckedAt }] of checked.entries()) {
+        const sha256 = hashes[index]?.sha256;
+        if (sha256 !== undefined) database.recordVerdict(sha256, integrityCheckedAt);
+      }
+    });
+    return { databases: checked.length, verdictsKept: known.filter((verdict) => verdict !== undefined).length };
+  });
+
+/** Step restore.validate: every staged database, in full; the verdict of the backup is not relied on. */
+export const validateStaged = (dependencies: ActivityDependencies) =>
+  step(dependencies, async (input: GrantedInput & { readonly plan: RestorePlan }, context) => {
+    const artefact = await readPlannedArtefact(input.plan);
+    return checkDatabasesOf(artefact, context, (root, path) => {
+      const found = context.room.roots.find((candidate) => candidate.definition.name === root);
+      if (found === undefined) throw new Error('defect: a staged root that the store does not have');
+      return join(treeOf(found, input.operation), path);
+    });
+  });
+
+/**
+ * Checks every database of an artefact where `place` says it lies.
+ * @throws Stop integrity_failed, foreign_keys_violated, required_table_missing
+ */
+export async function checkDatabasesOf(artefact: Artefact, context: StepContext, place: (root: string, path: string) => string): Promise<{ readonly databases: number }> {
+  const { databases } = artefact.manifest;
+  context.report({ phase: 'check databases', filesTotal: databases.length });
+  let filesDone = 0;
+  await Promise.all(databases.map(async ({ root, path }) => {
+    const definition = listedDefinition(context.room, root, path) ?? UNLISTED;
+    await checkDatabase({ ...requirementsOf(place(root, path), definition), integrity: true }, context.signal);
+    filesDone += 1;
+    context.report({ filesDone });
+  }));
+  return { databases: databases.length };
+}
+
+/** Sequences and histories are compared by another step. */
+function requirementsOf(path: string, { requiredTables }: DatabaseDefinition) {
+  return factsRequest(path, { ...UNLISTED, requiredTables }, true);
+}
+

@@ -1,0 +1,118 @@
+// Steps verify.bytes, verify.databases, restore.verify and rollback.verify: bytes are hashed again where they lie now.
+import { join } from 'node:path';
+import { resolveArtefact } from '../artefacts/catalogue.js';
+import { assertTreeMatches, dataPath, readArtefact } from '../artefacts/plain.js';
+import { formerDigest } from '../control/former.js';
+import { withControlDatabase } from '../control/control-database.js';
+import { runHook } from '../control/hooks.js';
+import type { StoreRoom } from '../control/store-room.js';
+import type { FileEntry, ManifestEntry } from '../domain/manifest.js';
+import { Stop } from '../domain/stop.js';
+import { hashFiles } from '../files/copy.js';
+import type { HashJob } from '../files/copy.js';
+import { readMetadata } from '../files/metadata.js';
+import { readLiveFacts } from '../sqlite/live.js';
+import { UNLISTED, factsRequest, listedDefinition } from './members.js';
+import { readPlannedArtefact, readPlannedPoint } from './planned.js';
+import type { PlannedInput } from './stage.js';
+import { step } from './step.js';
+import type { ActivityDependencies, StepContext, StepInput } from './step.js';
+import { checkDatabasesOf } from './validate.js';
+
+/** Step verify.bytes. */
+export const verifyBytes = (dependencies: ActivityDependencies) =>
+  step(dependencies, async (input: StepInput & { readonly backup: string }, context) => {
+    const { room } = context;
+    const artefact = await resolveArtefact(room.definition.backup.destination, input.backup);
+    if (artefact.manifest.store !== input.store) {
+      throw new Stop('store_differs', `the backup is of store ${artefact.manifest.store}`, { backup: artefact.manifest.backupId, store: artefact.manifest.store });
+    }
+    const witness = await withControlDatabase(room.controlDirectory, (database) => database.manifestWitness(artefact.manifest.backupId));
+    if (witness !== undefined && witness !== artefact.manifestSha256) {
+      throw new Stop('checksum_mismatch', 'the manifest is not the one that was written here', { path: artefact.path, written: witness, found: artefact.manifestSha256 });
+    }
+    await assertTreeMatches(artefact);
+    const files = filesOf(artefact.manifest.entries);
+    await hashAll(context, files, (entry) => dataPath(artefact.path, entry));
+    return {
+      backupId: artefact.manifest.backupId, artefact: artefact.path, manifestSha256: artefact.manifestSha256,
+      sizeBytes: files.reduce((sum, entry) => sum + entry.sizeBytes, 0), files: files.length, databases: artefact.manifest.databases.length,
+    };
+  });
+
+/** Step verify.databases. */
+export const verifyDatabases = (dependencies: ActivityDependencies) =>
+  step(dependencies, async (input: StepInput & { readonly artefact: string; readonly manifestSha256: string }, context) => {
+    const artefact = await readArtefact(input.artefact);
+    if (artefact.manifestSha256 !== input.manifestSha256) throw new Stop('checksum_mismatch', 'the manifest changed while it was verified', { path: artefact.path });
+    return checkDatabasesOf(artefact, context, (root, path) => dataPath(artefact.path, { root, path }));
+  });
+
+function filesOf(entries: readonly ManifestEntry[]): readonly FileEntry[] {
+  return entries.filter((entry) => entry.type !== 'directory');
+}
+
+/** @throws Stop checksum_mismatch, file_missing */
+async function hashAll(context: StepContext, files: readonly FileEntry[], place: (entry: FileEntry) => string): Promise<void> {
+  const bytesTotal = files.reduce((sum, entry) => sum + entry.sizeBytes, 0);
+  context.report({ phase: 'hash', bytesTotal, filesTotal: files.length });
+  const jobs = files.map((entry): HashJob => ({ source: place(entry), expected: { sizeBytes: entry.sizeBytes, sha256: entry.sha256 } }));
+  await hashFiles(jobs, { signal: context.signal, onProgress: (bytesDone, filesDone) => context.report({ bytesDone, filesDone }) });
+}
+
+/**
+ * Step restore.verify: the live store is what the manifest says, by every byte and all metadata; then by the store's
+ * own word. After a migrate hook the databases are the application's again: their tables are asked for instead.
+ */
+export const verifyLive = (dependencies: ActivityDependencies) =>
+  step(dependencies, async (input: PlannedInput, context) => {
+    const { room, signal } = context;
+    const { manifest } = await readPlannedArtefact(input.plan);
+    const migrated = room.definition.hooks.migrate !== undefined;
+    const files = filesOf(manifest.entries).filter((entry) => !(migrated && entry.type === 'database'));
+    await hashAll(context, files, (entry) => liveOf(room, entry));
+    for (const entry of files) assertMetadata(liveOf(room, entry), entry);
+    if (migrated) await askForTables(room, manifest.databases, signal);
+    const hook = room.definition.hooks.verify;
+    if (hook !== undefined) await runHook('verify', hook, { store: input.store, operation: input.operation, signal });
+  });
+
+function liveOf(room: StoreRoom, entry: { readonly root: string; readonly path: string }): string {
+  const root = room.roots.find(({ definition }) => definition.name === entry.root);
+  if (root === undefined) throw new Error('defect: a restored root that the store does not have');
+  return entry.path === '.' ? root.definition.path : join(root.definition.path, entry.path);
+}
+
+function assertMetadata(path: string, entry: FileEntry): void {
+  const found = readMetadata(path);
+  if (found.mode !== entry.mode || found.uid !== entry.uid || found.gid !== entry.gid || found.mtimeNanos !== entry.mtimeNanos) {
+    throw new Stop('checksum_mismatch', `${entry.path} does not have the mode, owner or time that the manifest records`, { path, found: { ...found }, expected: { mode: entry.mode, uid: entry.uid, gid: entry.gid, mtimeNanos: entry.mtimeNanos } });
+  }
+}
+
+async function askForTables(room: StoreRoom, databases: readonly { readonly root: string; readonly path: string }[], signal: AbortSignal): Promise<void> {
+  const facts = await readLiveFacts(databases.map((database) => {
+    const { requiredTables } = listedDefinition(room, database.root, database.path) ?? UNLISTED;
+    return factsRequest(liveOf(room, database), { ...UNLISTED, requiredTables }, true);
+  }), signal);
+  for (const [index, fact] of facts.entries()) {
+    if ('unreadable' in fact) {
+      throw new Stop('integrity_failed', `${databases[index]?.path ?? ''} can't be read after the migration: ${fact.unreadable}`, { path: databases[index]?.path ?? '', reason: fact.unreadable });
+    }
+  }
+}
+
+/** Step rollback.verify: what lies in the root is the very state that was kept. */
+export const verifyPoint = (dependencies: ActivityDependencies) =>
+  step(dependencies, async (input: PlannedInput, { room, signal }) => {
+    const point = await readPlannedPoint(room, input.plan);
+    for (const former of point.roots) {
+      const path = liveOf(room, { root: former.root, path: '.' });
+      const found = await formerDigest(path, { ...former.definition, path });
+      if (found !== former.sha256) throw new Stop('checksum_mismatch', `${path} is not the state that was kept`, { path, expected: former.sha256, found });
+    }
+    const hook = room.definition.hooks.verify;
+    if (hook !== undefined && input.plan.source.databasesUnreadable.length === 0) {
+      await runHook('verify', hook, { store: input.store, operation: input.operation, signal });
+    }
+  });

@@ -1,0 +1,61 @@
+// Rollback points: the states that restores and rollbacks replaced, kept whole in the control directories. The newest
+// few are kept for some days; a record goes before its trees, so that no record ever names a tree that is not whole.
+import { join } from 'node:path';
+import { readdir } from 'node:fs/promises';
+import type { LockGrant } from '../domain/protocol.js';
+import { Stop } from '../domain/stop.js';
+import { removeTree } from '../files/durable.js';
+import type { RollbackPoint } from './control-database.js';
+import { withControlDatabase } from './control-database.js';
+import { now } from './clock.js';
+import { critical } from './lock.js';
+import type { StoreRoom } from './store-room.js';
+
+const DAY_MILLIS = 24 * 3600 * 1000;
+
+export async function rollbackPointsOf(room: StoreRoom): Promise<readonly RollbackPoint[]> {
+  return withControlDatabase(room.controlDirectory, (database) => database.rollbackPoints());
+}
+
+/**
+ * Finds a rollback point by `latest`, its id, or a unique prefix of it.
+ * @throws Stop rollback_missing, ambiguous_intent
+ */
+export async function resolveRollbackPoint(room: StoreRoom, reference: string): Promise<RollbackPoint> {
+  const points = await rollbackPointsOf(room);
+  const found = reference === 'latest' ? points.slice(0, 1) : points.filter((point) => point.id.startsWith(reference));
+  const [first, second] = found;
+  if (first === undefined) throw new Stop('rollback_missing', `store ${room.definition.store} has no rollback point ${reference}`, { reference, points: points.map((point) => point.id) });
+  if (second !== undefined) throw new Stop('ambiguous_intent', `${reference} names ${found.length} rollback points`, { reference, candidates: found.map((point) => point.id) });
+  return first;
+}
+
+/** Removes what is beyond the policy, and trees that no record names. Under the lock. */
+export async function pruneRollbackPoints(room: StoreRoom, grant: LockGrant): Promise<void> {
+  const { pointsMax, daysMax } = room.definition.rollback;
+  await critical(room, grant, async (database) => {
+    const oldest = Date.parse(now()) - daysMax * DAY_MILLIS;
+    for (const [index, point] of database.rollbackPoints().entries()) {
+      if (index >= pointsMax || Date.parse(point.createdAt) < oldest) database.removeRollbackPoint(point.id);
+    }
+  });
+  await critical(room, grant, async (database) => {
+    const kept = new Set(database.rollbackPoints().flatMap((point) => point.roots.map((root) => root.tree)));
+    for (const root of room.roots) {
+      const trees = join(root.controlDirectory, 'trees');
+      for (const operation of await namesIn(trees)) {
+        const directory = join(trees, operation);
+        if (![...kept].some((tree) => tree.startsWith(`${directory}/`))) await removeTree(directory);
+      }
+    }
+  });
+}
+
+async function namesIn(directory: string): Promise<readonly string[]> {
+  try {
+    return await readdir(directory);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    throw error;
+  }
+}

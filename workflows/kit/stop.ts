@@ -1,0 +1,37 @@
+// Failures as a workflow ends with them: a STOP travels unwrapped, so that the run's own failure is the refusal.
+import { ActivityFailure, ApplicationFailure, ChildWorkflowFailure, TemporalFailure, TimeoutFailure, isCancellation } from '@temporalio/workflow';
+import { Stop, stopModel } from '../../domain/stop.js';
+import type { StopCode } from '../../domain/stop.js';
+
+/** A Stop of the pure domain, as the failure that ends a run. */
+export function failureOf(stop: Stop): ApplicationFailure {
+  return ApplicationFailure.nonRetryable(stop.message, stop.code, stopModel(stop.code, stop.message, stop.details));
+}
+
+/** Takes the STOP out of whatever wraps it; cancellation stays what it is; anything else is a defect and stays itself. */
+export function asStop(error: unknown): unknown {
+  if (isCancellation(error)) return error;
+  if (error instanceof Stop) return failureOf(error);
+  for (let cause: unknown = error; cause instanceof TemporalFailure; cause = cause.cause) {
+    if (cause instanceof ApplicationFailure) return ApplicationFailure.nonRetryable(cause.message, cause.type ?? undefined, ...(cause.details ?? []));
+    if (cause instanceof TimeoutFailure) return failureOf(timeoutStop(cause, stepOf(error)));
+  }
+  return error;
+}
+
+function timeoutStop(timeout: TimeoutFailure, step: string): Stop {
+  const codes: Readonly<Record<string, StopCode>> = { HEARTBEAT: 'worker_lost', SCHEDULE_TO_START: 'host_absent', START_TO_CLOSE: 'step_timeout', SCHEDULE_TO_CLOSE: 'step_timeout' };
+  const code = codes[timeout.timeoutType ?? ''] ?? 'step_timeout';
+  return new Stop(code, `step ${step} ended by its ${timeout.timeoutType} timeout`, { step, timeout: timeout.timeoutType });
+}
+
+function stepOf(error: unknown): string {
+  if (error instanceof ActivityFailure) return error.activityType;
+  if (error instanceof ChildWorkflowFailure) return error.workflowType ?? 'child';
+  return 'unknown';
+}
+
+/** True when the step was never begun, because no worker of the host was there. */
+export function neverBegan(error: unknown): boolean {
+  return error instanceof ActivityFailure && error.cause instanceof TimeoutFailure && error.cause.timeoutType === 'SCHEDULE_TO_START';
+}
