@@ -61,7 +61,8 @@ function openLog(path: string): number {
 export interface Attachment {
   readonly ready: () => EngineReady;
   readonly close: () => void;
-  readonly failure: () => unknown;
+  /** What ended the session, if something did. */
+  readonly failure: () => Error | undefined;
 }
 
 /**
@@ -72,7 +73,7 @@ export function keepAttached(first: SupervisorLink, connection: Connection, atta
   const address = first.ready().address;
   let link = first;
   let closed = false;
-  let failure: unknown;
+  let failure: Error | undefined;
   const follow = async (): Promise<void> => {
     while (await link.ended) {
       const next = await attach();
@@ -84,7 +85,7 @@ export function keepAttached(first: SupervisorLink, connection: Connection, atta
     }
   };
   follow().catch(async (error: unknown) => {
-    failure = error;
+    failure = error instanceof Error ? error : new Error(String(error));
     link.close();
     await connection.close();
   });

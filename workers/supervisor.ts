@@ -119,11 +119,13 @@ async function supervise(paths: SupervisorPaths, environment: Environment, optio
     await socket.close();
     log.info('stopping');
     workerEnding.abort();
-    await worker.finally(async () => {
-      // The worker's last reports still need the engine
+    try {
+      await worker;
+    } finally {
+      // Only now: the worker's last reports need the engine
       engineEnding.abort();
       await engine;
-    });
+    }
   }
 }
 

@@ -30,7 +30,10 @@ export async function startWorker(options: StartWorkerOptions): Promise<RunningW
   const child = fork(program, argv, { detached: true, execArgv: [], cwd: options.directory, env, stdio: ['ignore', process.stderr, process.stderr, 'ipc'] });
   const ended = endOf(child);
   const { pid } = child;
-  if (pid === undefined) throw new Stop('engine_unavailable', 'the worker does not start', { reason: String(await ended) });
+  if (pid === undefined) {
+    const reason = await ended.then((end) => JSON.stringify(end), String);
+    throw new Stop('engine_unavailable', 'the worker does not start', { reason });
+  }
   const name = { pid, startTime: startTimeOf(pid) ?? '' };
   const stop = async (): Promise<void> => {
     await endProcess(name, ENGINE_LIMITS.workerGraceMillis + ENGINE_LIMITS.workerStopMarginMillis);

@@ -1,0 +1,162 @@
+// The typed API of the protocols: what the command line, and any other program, starts and follows them with.
+// Every operation has an id of its own, made here; the engine's workflow ids are domain/names.ts.
+import { randomUUID } from 'node:crypto';
+import { WorkflowExecutionAlreadyStartedError, WorkflowFailedError } from '@temporalio/client';
+import type { WorkflowHandle } from '@temporalio/client';
+import { ApplicationFailure, CancelledFailure, TemporalFailure } from '@temporalio/common';
+import { LIMITS } from '../domain/limits.js';
+import { WORKFLOW_QUEUE, executionId, requestId } from '../domain/names.js';
+import type { BackupOrder, BackupReport, Order, PlanOrder, PlanReport, Progress, RequestOrder, RestoreReport, RestoreSource, VerifyOrder, VerifyReport } from '../domain/protocol.js';
+import { Stop, isStopCode } from '../domain/stop.js';
+import type { StopDetails } from '../domain/stop.js';
+import type { EngineSession } from './connection.js';
+
+export interface OperationOptions {
+  /** Host of the store; the session's own by default. */
+  readonly host?: string;
+  readonly requestedBy: string;
+  /** Made here when it is not given. */
+  readonly operation?: string;
+}
+
+/** A protocol under way: where it can be looked at, and its end. */
+export interface Operation<Report> {
+  readonly operation: string;
+  readonly workflowId: string;
+  readonly runId: string;
+  /** Page of the run in the Temporal UI. */
+  readonly url: string | undefined;
+  /** @throws Stop; an ordinary Error for a defect */
+  result(): Promise<Report>;
+  /** Asks the run to undo and end; its result then is Stop cancelled. */
+  cancel(): Promise<void>;
+}
+
+/** How far a run is, from the heartbeats of its running step. */
+export interface RunProgress {
+  readonly workflowId: string;
+  readonly runId: string;
+  readonly status: string;
+  readonly progress: Progress | null;
+}
+
+export interface Holdfast {
+  backup(store: string, options: OperationOptions): Promise<Operation<BackupReport>>;
+  plan(store: string, source: RestoreSource, options: OperationOptions): Promise<Operation<PlanReport>>;
+  /** Plans, then restores or rolls back if the plan's digest is `confirm`. */
+  restore(store: string, source: RestoreSource, confirm: string, options: OperationOptions): Promise<Operation<RestoreReport>>;
+  verify(store: string, backup: string, options: OperationOptions): Promise<Operation<VerifyReport>>;
+  /** Asks the execution of a store to undo and end. @throws Stop artefact_missing when none is running */
+  cancel(store: string): Promise<{ readonly workflowId: string }>;
+  /** The runs of a store that are open, executions and requests. */
+  running(store: string): Promise<readonly RunProgress[]>;
+  progress(workflowId: string, runId?: string): Promise<RunProgress>;
+}
+
+export function createHoldfast(session: EngineSession): Holdfast {
+  const { client } = session;
+  const orderOf = (store: string, options: OperationOptions): Order => ({
+    operation: options.operation ?? randomUUID(),
+    store,
+    host: options.host ?? session.host,
+    requestedBy: options.requestedBy,
+  });
+  const start = async <Report>(type: string, workflowId: string, order: Order): Promise<Operation<Report>> => {
+    try {
+      const handle = await client.workflow.start<(order: Order) => Promise<Report>>(type, {
+        taskQueue: WORKFLOW_QUEUE,
+        workflowId,
+        args: [order],
+        // The server lets one execution of a store run, and names it
+        workflowIdConflictPolicy: 'FAIL',
+        workflowIdReusePolicy: 'ALLOW_DUPLICATE',
+        staticSummary: `${type} of ${order.store} for ${order.requestedBy}`.slice(0, 200),
+      });
+      return operationOf(session, order.operation, handle, handle.firstExecutionRunId);
+    } catch (error) {
+      if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
+      throw new Stop('store_locked', `another operation of store ${order.store} is running`, { workflowId });
+    }
+  };
+  const progress = async (workflowId: string, runId?: string): Promise<RunProgress> => {
+    const description = await client.workflow.getHandle(workflowId, runId).describe();
+    return { workflowId, runId: description.runId, status: description.status.name, progress: newestProgress(description.raw.pendingActivities ?? []) };
+  };
+  return {
+    async backup(store, options) {
+      const order: BackupOrder = orderOf(store, options);
+      return start<BackupReport>('backup', executionId(store), order);
+    },
+    async plan(store, source, options) {
+      const order: PlanOrder = { ...orderOf(store, options), source };
+      return start<PlanReport>('plan', requestId(store, order.operation), order);
+    },
+    async restore(store, source, confirm, options) {
+      const order: RequestOrder = { ...orderOf(store, options), source, confirm, deadlineMillis: LIMITS.approvalDeadlineMillis };
+      return start<RestoreReport>('request', requestId(store, order.operation), order);
+    },
+    async verify(store, backup, options) {
+      const order: VerifyOrder = { ...orderOf(store, options), backup };
+      return start<VerifyReport>('verify', requestId(store, order.operation), order);
+    },
+    async cancel(store) {
+      const [first] = await runsOf(store);
+      if (first === undefined) throw new Stop('operation_missing', `nothing is running for store ${store}`, { store });
+      await client.workflow.getHandle(first.workflowId, first.runId).cancel();
+      return { workflowId: first.workflowId };
+    },
+    running: async (store) => Promise.all((await runsOf(store)).map((run) => progress(run.workflowId, run.runId))),
+    progress,
+  };
+
+  /** Executions first. */
+  async function runsOf(store: string): Promise<readonly { readonly workflowId: string; readonly runId: string }[]> {
+    const found: { workflowId: string; runId: string }[] = [];
+    for await (const run of client.workflow.list({ query: `HoldfastStore = '${store}' AND ExecutionStatus = 'Running'` })) {
+      found.push({ workflowId: run.workflowId, runId: run.runId });
+    }
+    return found.sort((left, right) => left.workflowId.length - right.workflowId.length);
+  }
+}
+
+function operationOf<Report>(session: EngineSession, operation: string, handle: WorkflowHandle, runId: string): Operation<Report> {
+  return {
+    operation,
+    workflowId: handle.workflowId,
+    runId,
+    url: session.workflowUrl(handle.workflowId, runId),
+    async result() {
+      try {
+        return (await handle.result()) as Report;
+      } catch (error) {
+        throw asRefusal(error);
+      }
+    },
+    cancel: async () => void (await handle.cancel()),
+  };
+}
+
+/** The STOP that ended a run, or the defect. */
+export function asRefusal(error: unknown): unknown {
+  if (!(error instanceof WorkflowFailedError)) return error;
+  for (let cause: unknown = error.cause; cause instanceof TemporalFailure; cause = cause.cause) {
+    if (cause instanceof CancelledFailure) return new Stop('cancelled', 'the operation was cancelled', {});
+    if (cause instanceof ApplicationFailure && isStopCode(cause.type)) {
+      const model = cause.details?.[0] as { readonly details?: StopDetails } | undefined;
+      return new Stop(cause.type, cause.message, model?.details ?? {});
+    }
+  }
+  return error.cause ?? error;
+}
+
+interface PendingActivity {
+  readonly heartbeatDetails?: { readonly payloads?: readonly { readonly data?: Uint8Array | null }[] | null } | null;
+}
+
+function newestProgress(pending: readonly PendingActivity[]): Progress | null {
+  for (const activity of pending) {
+    const data = activity.heartbeatDetails?.payloads?.[0]?.data;
+    if (data !== undefined && data !== null) return JSON.parse(new TextDecoder().decode(data)) as Progress;
+  }
+  return null;
+}
