@@ -17,6 +17,8 @@ export interface OperationOptions {
   readonly requestedBy: string;
   /** Made here when it is not given. */
   readonly operation?: string;
+  /** See Order. */
+  readonly heartbeatTimeoutMillis?: number;
 }
 
 /** A protocol under way: where it can be looked at, and its end. */
@@ -60,6 +62,7 @@ export function createHoldfast(session: EngineSession): Holdfast {
     store,
     host: options.host ?? session.host,
     requestedBy: options.requestedBy,
+    ...(options.heartbeatTimeoutMillis === undefined ? {} : { heartbeatTimeoutMillis: options.heartbeatTimeoutMillis }),
   });
   const start = async <Report>(type: string, workflowId: string, order: Order): Promise<Operation<Report>> => {
     try {

@@ -47,6 +47,11 @@ function sortEntries(definition: RootDefinition, walked: readonly WalkedEntry[],
   };
 }
 
+/** What merely reading a database makes or touches: the index of its log, and a log without a frame. */
+function isFleeting(entry: WalkedEntry): boolean {
+  return entry.path.endsWith('-shm') || (entry.path.endsWith('-wal') && entry.sizeBytes === 0);
+}
+
 /**
  * Digest of the members of a tree by their looks. Link counts and change times are left out, because carrying files
  * over by hard link alters them; so are the directory times, which exchanging and linking alter.
@@ -56,7 +61,7 @@ export async function formerDigest(directory: string, definition: RootDefinition
   if (!existsSync(directory)) return 'absent';
   const { members } = sortEntries(definition, await walkTree(directory, { detectDatabases: false }), new Set());
   const lines = members
-    .filter((entry) => entry.path !== '.')
+    .filter((entry) => entry.path !== '.' && !isFleeting(entry))
     .map((entry) => JSON.stringify([entry.path, entry.kind, entry.inode, entry.mode, entry.uid, entry.gid, entry.kind === 'directory' ? null : [entry.sizeBytes, entry.mtimeNanos]]))
     .sort();
   return createHash('sha256').update(lines.join('\n')).digest('hex');

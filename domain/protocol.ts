@@ -11,6 +11,11 @@ export interface Order {
   readonly store: string;
   readonly host: string;
   readonly requestedBy: string;
+  /**
+   * How long a step may be silent before its worker counts as lost; LIMITS.heartbeatTimeoutMillis when it is not given.
+   * Longer than a restart of the server, or that restart ends the protocol.
+   */
+  readonly heartbeatTimeoutMillis?: number;
 }
 
 export type BackupOrder = Order;
@@ -114,6 +119,10 @@ export function isStoreName(value: unknown): value is string {
   return typeof value === 'string' && NAME.test(value);
 }
 
+function isHeartbeat(value: unknown): boolean {
+  return value === undefined || (typeof value === 'number' && value >= 2_000 && value <= 600_000);
+}
+
 /**
  * Checks the shape of an order at the top of a workflow: orders also come as hand-written JSON.
  * @throws Stop usage
@@ -124,6 +133,7 @@ export function checkOrder(order: Order): void {
     [isStoreName(order?.store), '`store` is a store id'],
     [typeof order?.operation === 'string' && UUID.test(order.operation), '`operation` is a UUID in lower case'],
     [typeof order?.host === 'string' && order.host.length > 0 && order.host.length < 256, '`host` names the host of the store'],
+    [isHeartbeat(order?.heartbeatTimeoutMillis), '`heartbeatTimeoutMillis` is between 2000 and 600000'],
     [typeof order?.requestedBy === 'string' && order.requestedBy.length > 0, '`requestedBy` says who asks'],
   ];
   for (const [holds, fact] of facts) if (!holds) throw new Stop('usage', `the order is malformed: ${fact}`, { expected: fact });

@@ -37,6 +37,7 @@ export const STOPS = {
   foreign_keys_violated: { title: 'a database violates its foreign keys', exit: 65, safe: LIVE_UNTOUCHED, remedy: 'restore another backup, or have the database examined' },
   required_table_missing: { title: 'a required table is missing', exit: 65, safe: LIVE_UNTOUCHED, remedy: 'use another backup, or correct requiredTables in the store definition' },
   member_missing: { title: 'a member of the store does not exist', exit: 65, safe: NOTHING_KEPT, remedy: 'check the paths in the store definition; an absent database is never backed up as an empty one' },
+  operation_missing: { title: 'no such operation is running', exit: 65, safe: 'nothing was changed', remedy: 'see `holdfast status` for what is running' },
   // 69: somebody does not answer
   engine_unreachable: { title: 'the Temporal engine does not answer', exit: 69, safe: 'nothing was started', remedy: 'check TEMPORAL_ADDRESS, or unset it to use the embedded engine' },
   engine_unavailable: { title: 'the temporal binary could not be found, downloaded or built', exit: 69, safe: 'nothing was started', remedy: 'put `temporal` on PATH, or install Go and try again' },

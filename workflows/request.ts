@@ -11,6 +11,7 @@ import { failureOf } from './kit/stop.js';
 
 setWorkflowOptions({ failureExceptionTypes: [Error] }, request);
 export async function request(order: RequestOrder): Promise<RestoreReport> {
+  const { confirm, deadlineMillis, ...asked } = order;
   const run = beginProtocol('request', order);
   let digest: string | null = null;
   let confirmed = false;
@@ -26,15 +27,15 @@ export async function request(order: RequestOrder): Promise<RestoreReport> {
     const planned = await run.step('request.plan', 'plan', { order });
     digest = planned.digest;
     run.planned(digest);
-    if (order.confirm !== null) {
-      if (order.confirm !== digest) throw mismatch(order.confirm, digest);
+    if (confirm !== null) {
+      if (confirm !== digest) throw mismatch(confirm, digest);
     } else {
       run.waiting();
-      const approved = await condition(() => confirmed, order.deadlineMillis);
+      const approved = await condition(() => confirmed, deadlineMillis);
       await condition(allHandlersFinished);
-      if (!approved) throw new Stop('approval_expired', 'nobody confirmed the plan in time', { digest, deadlineMillis: order.deadlineMillis });
+      if (!approved) throw new Stop('approval_expired', 'nobody confirmed the plan in time', { digest, deadlineMillis: deadlineMillis });
     }
-    const execution: RestoreOrder = { operation: order.operation, store: order.store, host: order.host, requestedBy: order.requestedBy, source: order.source, approved: planned };
+    const execution: RestoreOrder = { ...asked, approved: planned };
     try {
       return await executeChild<(given: RestoreOrder) => Promise<RestoreReport>>(planned.plan.protocol, {
         args: [execution],

@@ -19,6 +19,7 @@ const order = {
   store: z.string().refine(isStoreName),
   host: z.string().min(1).max(255),
   requestedBy: z.string().min(1).max(255),
+  heartbeatTimeoutMillis: z.exactOptional(z.number()),
 };
 
 export const planOrderSchema = z.object({ ...order, source: sourceSchema }) satisfies z.ZodType<PlanOrder, unknown>;

@@ -81,11 +81,12 @@ export function beginProtocol(protocol: Protocol, order: Order): Run {
     const begin = Date.now();
     running = id;
     show();
-    const proxies = proxyActivities<Activities>({ ...options, taskQueue: hostQueue(order.host) });
+    const settings = { ...options, heartbeatTimeout: order.heartbeatTimeoutMillis ?? LIMITS.heartbeatTimeoutMillis, taskQueue: hostQueue(order.host) };
+    const proxies = proxyActivities<Activities>(settings);
     const activity = proxies[name] as unknown as { executeWithOptions(o: object, parameters: readonly unknown[]): Promise<OutputOf<Name>> };
     const summary = id === 'settle' ? 'settle: pay what the operation owes' : `${id}: ${stepTitle(id as StepId)}`;
     const result = await activity.executeWithOptions(
-      { ...options, taskQueue: hostQueue(order.host), summary },
+      { ...settings, summary },
       [{ ...input, step: id, operation: order.operation, store: order.store }],
     );
     done.push({ step: id, millis: Date.now() - begin });
