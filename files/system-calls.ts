@@ -79,7 +79,7 @@ export function renameNoReplace(source: string, target: string): void {
 export async function syncFilesystemOf(descriptor: number, path: string): Promise<void> {
   await new Promise<void>((resolve, reject) => {
     syncfs.async(descriptor, (error: unknown, result: number) => {
-      if (error !== null && error !== undefined) reject(error instanceof Error ? error : new Error(String(error)));
+      if (error !== null && error !== undefined) reject(error instanceof Error ? error : new Error('koffi failed', { cause: error }));
       // koffi carries errno over from its thread, for the length of this callback.
       else if (result < 0) reject(new SystemCallError('syncfs', path, koffi.errno()));
       else resolve();

@@ -2,9 +2,8 @@
 // same to any reader; tests prove with it that a refusal changed nothing. It opens every file: never for a live
 // database in a process that holds locks on it.
 import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
 import { readlink } from 'node:fs/promises';
-import { pipeline } from 'node:stream/promises';
+import { hashFiles } from './copy.js';
 import { translating } from './errors.js';
 import { walkTree } from './walk.js';
 
@@ -20,23 +19,23 @@ export interface TreeDigest {
   readonly entries: number;
 }
 
-/** The digest of a directory, without `.holdfast` at its top. Errors: those of walkTree, and of reading files. */
+/**
+ * The digest of a directory, without `.holdfast` at its top.
+ * @throws Stop of walkTree; source_changed where the tree is written to meanwhile; permission_denied, io_error
+ */
 export async function treeDigest(directory: string, options: TreeDigestOptions = {}): Promise<TreeDigest> {
   const hash = createHash('sha256');
   const entries = await walkTree(directory, { ...(options.skip === undefined ? {} : { skip: options.skip }), detectDatabases: false });
   const times = options.times ?? 'all';
+  const files = entries.filter((entry) => entry.kind === 'file');
+  const results = await hashFiles(files.map((entry) => ({ source: `${directory}/${entry.path}`, expected: { sizeBytes: entry.sizeBytes, inode: entry.inode } })));
+  const digests = new Map(files.map((entry, index) => [entry.path, results[index]?.sha256]));
   for (const entry of entries) {
     const isTimed = times === 'all' || (times === 'below' && entry.path !== '.');
     const path = `${directory}/${entry.path}`;
     const sizeBytes = entry.kind === 'file' ? entry.sizeBytes : null;
-    const content = entry.kind === 'file' ? await fileDigest(path) : entry.kind === 'symlink' ? await translating({ path }, async () => await readlink(path)) : null;
+    const content = entry.kind === 'file' ? digests.get(entry.path) : entry.kind === 'symlink' ? await translating({ path }, async () => await readlink(path)) : null;
     hash.update(`${JSON.stringify([entry.path, entry.kind, entry.mode, entry.uid, entry.gid, sizeBytes, content, isTimed ? entry.mtimeNanos : null])}\n`);
   }
   return { sha256: hash.digest('hex'), entries: entries.length };
-}
-
-async function fileDigest(path: string): Promise<string> {
-  const hash = createHash('sha256');
-  await translating({ path }, async () => await pipeline(createReadStream(path), hash));
-  return hash.digest('hex');
 }
