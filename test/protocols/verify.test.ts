@@ -1,0 +1,138 @@
+// The protocol verify against real artefacts: what is damaged in whatever way is refused by its own code, and nothing is
+// changed by looking. Clauses F-14, F-40.
+import { appendFileSync, copyFileSync, cpSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { join } from 'node:path';
+import Database from 'better-sqlite3';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { STOPS } from '../../domain/stop.js';
+import type { StopCode } from '../../domain/stop.js';
+import { treeDigest } from '../../files/tree-digest.js';
+import { stopOf, useEngine } from '../support/engine.js';
+import { requires } from '../support/requires.js';
+import { TestStore } from '../support/store.js';
+
+describe.skipIf(requires('temporal'))('verify', () => {
+  const engine = useEngine();
+  let store: TestStore;
+  let artefact: string;
+  beforeAll(async () => {
+    store = new TestStore(engine(), 'verified', { databases: [{ path: 'a.db', requiredTables: ['item'] }] });
+    artefact = (await store.backup()).artefact;
+  });
+  const verify = async (backup: string) => (await engine().holdfast.verify(store.name, backup, { requestedBy: 'test' })).result();
+
+  /** A copy of the artefact elsewhere, damaged: found by its path. */
+  const damaged = (name: string, damage: (path: string) => void): string => {
+    const path = join(store.directory, 'copies', name);
+    cpSync(artefact, path, { recursive: true, preserveTimestamps: true });
+    damage(path);
+    return path;
+  };
+
+  test('verify.bytes, verify.databases: a sound artefact passes, and is not touched', async () => {
+    // SQLite makes and removes sidecars when it reads a WAL database, which alters the time of its directory
+    const before = await treeDigest(store.destination, { times: 'none' });
+    const report = await verify('latest');
+    expect(report).toMatchObject({ protocol: 'verify', store: store.name, artefact, files: 3, databases: 1 });
+    expect(report.steps.map(({ step }) => step)).toEqual(['verify.bytes', 'verify.databases']);
+    expect(await treeDigest(store.destination, { times: 'none' })).toEqual(before);
+  });
+
+  test('verify.bytes: a backup is found by its name, by its id and by the beginning of either', async () => {
+    const { backupId } = await verify('latest');
+    const name = artefact.split('/').at(-1) ?? '';
+    for (const reference of [backupId, backupId.slice(0, 9), name, name.slice(0, -2), artefact]) {
+      expect((await verify(reference)).backupId).toBe(backupId);
+    }
+  });
+
+  const DAMAGES: readonly (readonly [StopCode, string, (path: string) => void])[] = [
+    ['checksum_mismatch', 'one byte of a file differs', (path) => writeFileSync(join(path, 'data/data/files/one'), 'onE')],
+    ['checksum_mismatch', 'a database has grown', (path) => appendFileSync(join(path, 'data/data/a.db'), '\0')],
+    ['checksum_mismatch', 'the manifest was edited together with a file', (path) => {
+      writeFileSync(join(path, 'data/data/files/one'), 'onE');
+      const manifest = join(path, 'manifest.json');
+      const sha256 = execFileSync('sha256sum', [join(path, 'data/data/files/one')], { encoding: 'utf8' }).slice(0, 64);
+      const old = execFileSync('sha256sum', [join(artefact, 'data/data/files/one')], { encoding: 'utf8' }).slice(0, 64);
+      writeFileSync(manifest, readFileSync(manifest, 'utf8').replace(old, sha256));
+    }],
+    ['file_missing', 'a file is gone', (path) => rmSync(join(path, 'data/data/files/deep/two'))],
+    ['file_extra', 'a file was added', (path) => writeFileSync(join(path, 'data/data/files/three'), '')],
+    ['symlink_found', 'a file was replaced by a link', (path) => {
+      renameSync(join(path, 'data/data/files/one'), join(path, '../one'));
+      symlinkSync(join(path, '../one'), join(path, 'data/data/files/one'));
+    }],
+    ['special_file_found', 'a FIFO was added', (path) => void execFileSync('mkfifo', [join(path, 'data/data/files/pipe')])],
+    ['manifest_missing', 'there is no manifest', (path) => rmSync(join(path, 'manifest.json'))],
+    ['manifest_invalid', 'the manifest is no JSON', (path) => appendFileSync(join(path, 'manifest.json'), '}')],
+    ['path_unsafe', 'a path in the manifest leaves the root', (path) => {
+      const manifest = join(path, 'manifest.json');
+      writeFileSync(manifest, readFileSync(manifest, 'utf8').replace('"files/one"', '"../one"'));
+    }],
+    ['artefact_missing', 'it is gone', (path) => rmSync(path, { recursive: true })],
+  ];
+  test.each(DAMAGES)('verify.bytes: %s where %s', async (code, what, damage) => {
+    const path = damaged(what.replaceAll(' ', '-'), damage);
+    const stop = await stopOf(verify(path));
+    expect(stop.code).toBe(code);
+  });
+
+  test('verify.databases: a database that is damaged behind a manifest of another host is integrity_failed', async () => {
+    const path = damaged('rotten', (copy) => {
+      const database = join(copy, 'data/data/a.db');
+      const before = execFileSync('sha256sum', [database], { encoding: 'utf8' }).slice(0, 64);
+      const bytes = readFileSync(database);
+      bytes.fill(0xff, 4096 + 8, 4096 + 400);
+      writeFileSync(database, bytes);
+      const after = execFileSync('sha256sum', [database], { encoding: 'utf8' }).slice(0, 64);
+      rewriteManifest(copy, (text) => text.replaceAll(before, after));
+    });
+    expect((await stopOf(verify(path))).code).toBe('integrity_failed');
+  });
+
+  test('verify.databases: a database without a required table is required_table_missing', async () => {
+    const path = damaged('tableless', (copy) => {
+      const database = join(copy, 'data/data/a.db');
+      const facts = () => ({ sha256: execFileSync('sha256sum', [database], { encoding: 'utf8' }).slice(0, 64) });
+      const before = facts();
+      const connection = new Database(database);
+      connection.exec('ALTER TABLE item RENAME TO thing');
+      connection.close();
+      rewriteManifest(copy, (text) => text.replaceAll(before.sha256, facts().sha256));
+    });
+    expect((await stopOf(verify(path))).code).toBe('required_table_missing');
+  });
+
+  test('verify.bytes: the beginning of two ids is ambiguous_intent, and an unknown one artefact_missing', async () => {
+    const second = new TestStore(engine(), 'twice', {});
+    const [one, two] = [(await second.backup()).artefact, (await second.backup()).artefact];
+    const ask = async (reference: string) => (await engine().holdfast.verify(second.name, reference, { requestedBy: 'test' })).result();
+    const stop = await stopOf(ask(one.split('/').at(-1)?.slice(0, 4) ?? ''));
+    expect(stop.code).toBe('ambiguous_intent');
+    expect(stop.details['candidates']).toEqual([one, two].map((path) => path.split('/').at(-1)).toSorted());
+    expect((await stopOf(ask('nothing'))).code).toBe('artefact_missing');
+    // A newest backup that is damaged is told, not passed over for an older one
+    copyFileSync(join(one, 'manifest.json'), join(second.directory, 'kept'));
+    rmSync(join([one, two].toSorted().at(-1) ?? '', 'manifest.json'));
+    expect((await stopOf(ask('latest'))).code).toBe('manifest_missing');
+    second.forget();
+  });
+
+  test('verify.bytes: a backup of another store is store_differs', async () => {
+    const other = new TestStore(engine(), 'other', {});
+    const { artefact: foreign } = await other.backup();
+    const stop = await stopOf(verify(foreign));
+    expect(stop.code).toBe('store_differs');
+    expect(STOPS[stop.code].exit).toBe(78);
+    other.forget();
+  });
+
+  /** As if the backup came from elsewhere: nothing here has seen its manifest. */
+  function rewriteManifest(copy: string, edit: (text: string) => string): void {
+    const path = join(copy, 'manifest.json');
+    const text = edit(readFileSync(path, 'utf8'));
+    const { backupId } = JSON.parse(text) as { backupId: string };
+    writeFileSync(path, text.replace(backupId, '00000000-0000-4000-8000-000000000000'));
+  }
+});
