@@ -67,10 +67,13 @@ async function cutOnce(input: GrantedInput, context: StepContext, partial: strin
   const stop = new AbortController();
   const stopped = AbortSignal.any([signal, stop.signal]);
   const sideEffects: Promise<unknown>[] = [];
+  const failures: unknown[] = [];
   const followed = <T>(work: Promise<T>): Promise<T> => {
     // Whichever part fails first ends the others; it is the failure that is told
-    work.catch(() => stop.abort());
-    sideEffects.push(work.catch(() => undefined));
+    sideEffects.push(work.catch((error: unknown) => {
+      failures.push(error);
+      stop.abort();
+    }));
     return work;
   };
   let trees: ReturnType<typeof copyTrees> | undefined;
@@ -92,6 +95,8 @@ async function cutOnce(input: GrantedInput, context: StepContext, partial: strin
       entries: copied,
       databases: databasesOf(partial, before, cut),
     };
+  } catch (error) {
+    throw failures[0] ?? error;
   } finally {
     stop.abort();
     await Promise.allSettled(sideEffects);

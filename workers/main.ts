@@ -9,6 +9,7 @@ import { clusterTarget } from '../client/connection.js';
 import { ENGINE_LIMITS } from '../client/engine-limits.js';
 import { definitionsDirectory, hostName } from '../client/host-settings.js';
 import { stateDirectory } from '../client/state-directory.js';
+import { LIMITS } from '../domain/limits.js';
 import { hostQueue, WORKFLOW_QUEUE } from '../domain/names.js';
 import { EXIT_DEFECT, Stop, STOPS } from '../domain/stop.js';
 import { BUNDLE_PATH } from './bundle.js';
@@ -75,7 +76,15 @@ async function createWorkers(connection: NativeConnection, namespace: string, id
     workflowBundle: { codePath: BUNDLE_PATH },
     maxCachedWorkflows: WORKFLOWS_CACHED_MAX,
   });
-  const forHost = await Worker.create({ ...common, taskQueue: hostQueue(host), activities, maxConcurrentActivityTaskExecutions: ACTIVITIES_MAX });
+  const forHost = await Worker.create({
+    ...common,
+    taskQueue: hostQueue(host),
+    activities,
+    maxConcurrentActivityTaskExecutions: ACTIVITIES_MAX,
+    // The SDK's own throttle is 80 % of the heartbeat timeout: progress would be that old, and a cancellation, which a
+    // step hears of by the answer to its heartbeat, that late
+    maxHeartbeatThrottleInterval: LIMITS.heartbeatIntervalMillis,
+  });
   return [forWorkflows, forHost];
 }
 

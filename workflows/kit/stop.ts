@@ -31,7 +31,12 @@ function stepOf(error: unknown): string {
   return 'unknown';
 }
 
-/** True when the step was never begun, because no worker of the host was there. */
-export function neverBegan(error: unknown): boolean {
-  return error instanceof ActivityFailure && error.cause instanceof TimeoutFailure && error.cause.timeoutType === 'SCHEDULE_TO_START';
+/** STOPs of opening a store: no step gets as far as an effect, nor does settling. */
+const NOT_OPENED: ReadonlySet<string> = new Set<StopCode>(['usage', 'definition_missing', 'definition_invalid', 'definition_untrusted', 'roots_overlap', 'not_exchangeable']);
+
+/** True when a step said no, or never began because no worker of the host was there: then it has left nothing behind. */
+export function isRefusal(error: unknown): boolean {
+  if (error instanceof Stop) return true;
+  if (!(error instanceof ActivityFailure)) return false;
+  return error.cause instanceof ApplicationFailure || (error.cause instanceof TimeoutFailure && error.cause.timeoutType === 'SCHEDULE_TO_START');
 }
