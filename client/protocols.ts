@@ -40,6 +40,8 @@ export interface RunProgress {
   readonly runId: string;
   readonly status: string;
   readonly progress: Progress | null;
+  /** Why a compensation is being tried again; null while nothing is. */
+  readonly lastFailure: { readonly attempt: number; readonly message: string } | null;
 }
 
 export interface Holdfast {
@@ -83,7 +85,7 @@ export function createHoldfast(session: EngineSession): Holdfast {
   };
   const progress = async (workflowId: string, runId?: string): Promise<RunProgress> => {
     const description = await client.workflow.getHandle(workflowId, runId).describe();
-    return { workflowId, runId: description.runId, status: description.status.name, progress: newestProgress(description.raw.pendingActivities ?? []) };
+    return { workflowId, runId: description.runId, status: description.status.name, ...newestProgress(description.raw.pendingActivities ?? []) };
   };
   return {
     async backup(store, options) {
@@ -154,12 +156,17 @@ export function asRefusal(error: unknown): unknown {
 
 interface PendingActivity {
   readonly heartbeatDetails?: { readonly payloads?: readonly { readonly data?: Uint8Array | null }[] | null } | null;
+  readonly attempt?: number | null;
+  readonly lastFailure?: { readonly message?: string | null } | null;
 }
 
-function newestProgress(pending: readonly PendingActivity[]): Progress | null {
+function newestProgress(pending: readonly PendingActivity[]): Pick<RunProgress, 'progress' | 'lastFailure'> {
   for (const activity of pending) {
     const data = activity.heartbeatDetails?.payloads?.[0]?.data;
-    if (data !== undefined && data !== null) return JSON.parse(new TextDecoder().decode(data)) as Progress;
+    const message = activity.lastFailure?.message;
+    const lastFailure = typeof message === 'string' ? { attempt: activity.attempt ?? 1, message } : null;
+    if (data !== undefined && data !== null) return { progress: JSON.parse(new TextDecoder().decode(data)) as Progress, lastFailure };
+    if (lastFailure !== null) return { progress: null, lastFailure };
   }
-  return null;
+  return { progress: null, lastFailure: null };
 }

@@ -1,14 +1,16 @@
 // Recovery: who may settle what, and when. A run settles its own operation; `holdfast recover` settles what a dead
 // process left, with no engine at all; `holdfast lock break` is a person's decision about an owner nobody can judge.
 import { randomUUID } from 'node:crypto';
-import { debtsOf } from '../domain/journal.js';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import type { LockGrant } from '../domain/protocol.js';
 import { Stop } from '../domain/stop.js';
 import { appendAudit } from './audit.js';
 import { livenessOf, now, thisProcess } from './clock.js';
 import type { LockOwner } from './control-database.js';
 import { withControlDatabase } from './control-database.js';
-import { releaseLock } from './lock.js';
+import { assertNotFenced, releaseLock } from './lock.js';
+import { removeUnnamedTrees } from './rollback-points.js';
 import { settleDebts } from './settle.js';
 import type { Settled } from './settle.js';
 import type { StoreRoom } from './store-room.js';
@@ -27,6 +29,7 @@ export async function settleOperation(room: StoreRoom, operation: string, runId:
     }));
   if (grant === null) return null;
   const settled = await settleDebts(room, grant, operation, outcome);
+  await removeUnnamedTrees(room, grant);
   await releaseLock(room, grant, outcome);
   return settled;
 }
@@ -39,7 +42,8 @@ export interface Recovered {
 
 /**
  * Finishes or undoes what a crash left behind. Needs no engine.
- * @throws Stop store_locked while the owner lives, or can't be judged from here; undo_failed; hook_failed
+ * @throws Stop store_locked while the owner lives, or can't be judged from here; undo_failed; hook_failed; fenced when
+ * a fence stands that no operation owes
  */
 export async function recoverStore(room: StoreRoom, by: string): Promise<Recovered> {
   return takeAndSettle(room, by, 'recover', (owner) => {
@@ -64,9 +68,18 @@ export async function breakLock(room: StoreRoom, by: string, confirm: string): P
   });
 }
 
+/** A fence that no journal owes is not lifted here: nobody has validated what lies under it. */
 async function takeAndSettle(room: StoreRoom, by: string, protocol: string, judge: (owner: LockOwner) => void): Promise<Recovered> {
+  const nothing: Recovered = { store: room.definition.store, settled: [] };
+  if (!existsSync(join(room.controlDirectory, 'lock.db'))) {
+    await assertNotFenced(room);
+    return nothing;
+  }
   return withControlDatabase(room.controlDirectory, async (database) => {
-    if (database.lock().owner === null && database.openOperations().length === 0) return { store: room.definition.store, settled: [] };
+    if (database.lock().owner === null && database.openOperations().length === 0) {
+      await assertNotFenced(room);
+      return nothing;
+    }
     const operation = randomUUID();
     const grant = await database.section(async () => {
       const { owner } = database.lock();
@@ -80,13 +93,9 @@ async function takeAndSettle(room: StoreRoom, by: string, protocol: string, judg
     });
     const settled: Settled[] = [];
     for (const open of database.openOperations()) settled.push(await settleDebts(room, grant, open.operation, 'recovered'));
+    await removeUnnamedTrees(room, grant);
     await releaseLock(room, grant, 'recovered');
+    await assertNotFenced(room);
     return { store: room.definition.store, settled };
   });
-}
-
-/** What is owed on this host, for `status` and `doctor`; opens nothing for writing that is not there yet. */
-export async function debtsOfStore(room: StoreRoom): Promise<readonly { readonly operation: string; readonly debts: ReturnType<typeof debtsOf> }[]> {
-  return withControlDatabase(room.controlDirectory, (database) =>
-    database.openOperations().map((open) => ({ operation: open.operation, debts: debtsOf(database.events(open.operation)) })));
 }

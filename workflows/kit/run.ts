@@ -14,7 +14,7 @@ import { STEPS, stepTitle } from '../../domain/steps.js';
 import type { Protocol, StepId } from '../../domain/steps.js';
 import { Stop, assert } from '../../domain/stop.js';
 import { COMPENSATION, STEP } from './options.js';
-import { asStop, neverBegan } from './stop.js';
+import { asStop, isRefusal } from './stop.js';
 
 const STORE = defineSearchAttributeKey('HoldfastStore', 'KEYWORD');
 const PROTOCOL = defineSearchAttributeKey('HoldfastProtocol', 'KEYWORD');
@@ -103,13 +103,15 @@ export function beginProtocol(protocol: Protocol, order: Order): Run {
     async exclusive(body) {
       assertExecutionId(order);
       assert(protocol !== 'request' && protocol !== 'verify', 'only protocols that change something take the lock');
+      let isHeld = false;
       try {
         const grant = await call(`${protocol}.lock`, 'lock', { protocol }, STEP);
+        isHeld = true;
         const result = await body(grant);
         await insist(`${protocol}.release`, 'release', { grant });
         return result;
       } catch (error) {
-        if (!neverBegan(error) || done.length > 0) {
+        if (isHeld || !isRefusal(error)) {
           become('compensating');
           await insist('settle', 'settle', { outcome: isCancellation(error) ? 'cancelled' : 'stopped' });
         }

@@ -31,9 +31,6 @@ function stepOf(error: unknown): string {
   return 'unknown';
 }
 
-/** STOPs of opening a store: no step gets as far as an effect, nor does settling. */
-const NOT_OPENED: ReadonlySet<string> = new Set<StopCode>(['usage', 'definition_missing', 'definition_invalid', 'definition_untrusted', 'roots_overlap', 'not_exchangeable']);
-
 /** True when a step said no, or never began because no worker of the host was there: then it has left nothing behind. */
 export function isRefusal(error: unknown): boolean {
   if (error instanceof Stop) return true;

@@ -1,0 +1,29 @@
+// holdfast backup STORE
+import type { Command } from 'commander';
+import { describeCommand, operationOptions, outputOf, withHoldfast } from '../command.js';
+import { follow } from '../follow.js';
+import { formatBytes, formatMillis } from '../output.js';
+
+export function backupCommand(): Command {
+  return describeCommand({
+    name: 'backup',
+    summary: 'back up a store: every database and file of it at one instant',
+    examples: ['holdfast backup shop', 'holdfast backup shop --json | tail -1 | jq .artefact'],
+    exits: [65, 69, 73, 74, 75, 77, 78],
+  })
+    .argument('<store>', 'store id')
+    .option('--operation <uuid>', 'id of the operation: the same id never runs twice')
+    .action(async (store: string, options: { readonly operation?: string }, command: Command) => {
+      const output = outputOf(command);
+      await withHoldfast(output, async (holdfast) => {
+        const report = await follow(holdfast, store, await holdfast.backup(store, operationOptions(command, options.operation)), output);
+        output.result(report, [
+          `backup ${report.backupId}`,
+          `  ${report.artefact}`,
+          `  ${report.databases} databases and ${report.files - report.databases} other files, ${formatBytes(report.sizeBytes)}`,
+          `  writers paused for ${formatMillis(report.cut.pauseMillis)} (${report.cut.lockTries} tries), instant ${report.cut.instant}`,
+          `  manifest sha256 ${report.manifestSha256}`,
+        ]);
+      });
+    });
+}

@@ -1,0 +1,29 @@
+// holdfast doctor [STORE]
+import type { Command } from 'commander';
+import { describeCommand, outputOf } from '../command.js';
+
+export function doctorCommand(): Command {
+  return describeCommand({ name: 'doctor', summary: 'say for each store whether it can be cut and exchanged here, and how to mend what is in the way', examples: ['holdfast doctor', 'holdfast doctor shop --json'], exits: [74, 77, 78] })
+    .argument('[store]', 'store id; every store that is defined here without it')
+    .action(async (store: string | undefined, _options: object, command: Command) => {
+      const output = outputOf(command);
+      const { definitionsDirectory } = await import('../../client/host-settings.js');
+      const { loadDefinition, loadDefinitions } = await import('../../control/definitions.js');
+      const { examineStore } = await import('../../control/doctor.js');
+      const directory = definitionsDirectory();
+      const definitions = store === undefined ? await loadDefinitions(directory) : [await loadDefinition(directory, store)];
+      const lines: string[] = [];
+      let stops = 0;
+      for (const definition of definitions) {
+        lines.push(definition.store);
+        for (const finding of await examineStore(definition)) {
+          if (finding.state === 'stop') stops += 1;
+          output.event('finding', { store: definition.store, ...finding });
+          lines.push(`  ${finding.state.padEnd(4)}  ${finding.check}: ${finding.what}`);
+          if (finding.remedy !== undefined) lines.push(`        what to do: ${finding.remedy}`);
+        }
+      }
+      output.result({ stores: definitions.length, stops }, definitions.length === 0 ? [`no stores are defined in ${directory}`] : lines);
+      if (stops > 0) process.exitCode = 78;
+    });
+}

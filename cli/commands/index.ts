@@ -1,0 +1,21 @@
+// The commands, in the order of the help.
+import type { Command } from 'commander';
+import { backupCommand } from './backup.js';
+import { cancelCommand } from './cancel.js';
+import { doctorCommand } from './doctor.js';
+import { listCommand } from './list.js';
+import { lockCommand } from './lock.js';
+import { planCommand } from './plan.js';
+import { recoverCommand } from './recover.js';
+import { restoreCommand } from './restore.js';
+import { rollbackCommand } from './rollback.js';
+import { showCommand } from './show.js';
+import { statusCommand } from './status.js';
+import { upCommand } from './up.js';
+import { verifyCommand } from './verify.js';
+import { watchCommand } from './watch.js';
+
+export const COMMANDS: readonly (() => Command)[] = [
+  upCommand, doctorCommand, backupCommand, planCommand, restoreCommand, rollbackCommand, recoverCommand,
+  listCommand, showCommand, verifyCommand, statusCommand, watchCommand, cancelCommand, lockCommand,
+];

@@ -1,0 +1,19 @@
+// holdfast restore STORE BACKUP --confirm DIGEST
+import type { Command } from 'commander';
+import { describeCommand } from '../command.js';
+import { replace } from '../replace.js';
+import type { ReplaceOptions } from '../replace.js';
+
+export function restoreCommand(): Command {
+  return describeCommand({
+    name: 'restore',
+    summary: 'replace a store by a backup, all or nothing; the present state is kept as a rollback point',
+    examples: ['holdfast restore shop latest            # shows the plan, does nothing', 'holdfast restore shop latest --confirm 6f0c…   # carries out exactly that plan'],
+    exits: [65, 69, 73, 74, 75, 77, 78],
+  })
+    .argument('<store>', 'store id')
+    .argument('<backup>', '`latest`, a backup id or name, a unique prefix of one, or the path of an artefact')
+    .option('--confirm <digest>', 'digest of the plan that you have read')
+    .option('--operation <uuid>', 'id of the operation: the same id never runs twice')
+    .action((store: string, backup: string, options: ReplaceOptions, command: Command) => replace(store, { kind: 'backup', backup }, options, command));
+}

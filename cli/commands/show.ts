@@ -1,0 +1,33 @@
+// holdfast show STORE BACKUP
+import type { Command } from 'commander';
+import { describeCommand, outputOf } from '../command.js';
+import { formatMillis, table } from '../output.js';
+
+export function showCommand(): Command {
+  return describeCommand({ name: 'show', summary: 'show what one backup holds, from its manifest', examples: ['holdfast show shop latest', 'holdfast show shop latest --files'], exits: [65, 74, 77, 78] })
+    .argument('<store>', 'store id')
+    .argument('[backup]', '`latest`, a backup id or name, a unique prefix of one, or a path', 'latest')
+    .option('--files', 'list every file with its digest')
+    .action(async (store: string, backup: string, options: { readonly files?: boolean }, command: Command) => {
+      const output = outputOf(command);
+      const { definitionsDirectory } = await import('../../client/host-settings.js');
+      const { loadDefinition } = await import('../../control/definitions.js');
+      const { resolveArtefact } = await import('../../artefacts/catalogue.js');
+      const definition = await loadDefinition(definitionsDirectory(), store);
+      const { manifest, manifestSha256, path } = await resolveArtefact(definition.backup.destination, backup);
+      const { entries, databases, ...head } = manifest;
+      const files = entries.filter((entry) => entry.type !== 'directory');
+      if (options.files === true) for (const entry of files) output.event('file', entry);
+      output.result({ path, manifestSha256, ...head, databases }, [
+        `backup    ${head.backupId} of store ${head.store}`,
+        `path      ${path}`,
+        `created   ${head.createdAt} by ${head.createdBy} on ${head.host}`,
+        `instant   ${head.cut.instant}, writers paused for ${formatMillis(head.cut.pauseMillis)}`,
+        `manifest  sha256 ${manifestSha256}`,
+        '',
+        ...table([['DATABASE', 'TABLES', 'ROWS', 'INTEGRITY CHECKED'], ...databases.map((database) => [
+          `${database.root}/${database.path}`, String(database.tables.length), String(database.tables.reduce((sum, entry) => sum + entry.rows, 0)), database.integrityCheckedAt])]),
+        ...(options.files === true ? ['', ...files.map((entry) => `${entry.sha256}  ${entry.root}/${entry.path}`)] : []),
+      ]);
+    });
+}

@@ -1,0 +1,70 @@
+// The state of a store as its control directory tells it: for `holdfast status`, the start-up gate, and doctor.
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { listArtefacts } from '../artefacts/catalogue.js';
+import type { CatalogueEntry } from '../artefacts/catalogue.js';
+import { debtsOf } from '../domain/journal.js';
+import type { Debts } from '../domain/journal.js';
+import type { Epoch } from '../domain/manifest.js';
+import { Stop } from '../domain/stop.js';
+import { livenessOf } from './clock.js';
+import { withControlDatabase } from './control-database.js';
+import type { LockOwner, RollbackPoint } from './control-database.js';
+import { readEpoch } from './epoch.js';
+import { readFence } from './fence.js';
+import type { Fence } from './fence.js';
+import type { StoreRoom } from './store-room.js';
+
+export interface StoreStatus {
+  readonly store: string;
+  readonly roots: readonly { readonly name: string; readonly path: string; readonly mode: string; readonly why: string; readonly controlDirectory: string }[];
+  readonly lock: { readonly token: number; readonly owner: LockOwner | null; readonly liveness: 'alive' | 'dead' | 'unknown' | null };
+  readonly fence: Fence | null;
+  readonly epoch: Epoch | null;
+  readonly rollbackPoints: readonly Omit<RollbackPoint, 'roots'>[];
+  readonly newestBackup: CatalogueEntry | null;
+  readonly debts: readonly { readonly operation: string; readonly debts: Debts }[];
+}
+
+interface Kept {
+  readonly lock: { readonly token: number; readonly owner: LockOwner | null };
+  readonly points: readonly RollbackPoint[];
+  readonly debts: StoreStatus['debts'];
+}
+
+/** Reads only: a store that was never worked on gets no control directory by being looked at. */
+export async function readStatus(room: StoreRoom): Promise<StoreStatus> {
+  const { lock, points, debts } = await readKept(room);
+  const backups = await listArtefacts(room.definition.backup.destination);
+  return {
+    store: room.definition.store,
+    roots: room.roots.map((root) => ({ name: root.definition.name, path: root.definition.path, mode: root.mode, why: root.why, controlDirectory: root.controlDirectory })),
+    lock: { ...lock, liveness: lock.owner === null ? null : livenessOf(lock.owner) },
+    fence: (await readFence(room.controlDirectory)) ?? null,
+    epoch: await readEpoch(room.controlDirectory),
+    rollbackPoints: points.map(({ id, number, createdAt, protocol }) => ({ id, number, createdAt, protocol })),
+    newestBackup: backups.at(-1) ?? null,
+    debts,
+  };
+}
+
+async function readKept(room: StoreRoom): Promise<Kept> {
+  if (!existsSync(join(room.controlDirectory, 'lock.db'))) return { lock: { token: 0, owner: null }, points: [], debts: [] };
+  return withControlDatabase(room.controlDirectory, (database) => ({
+    lock: database.lock(),
+    points: database.rollbackPoints(),
+    debts: database.openOperations().map(({ operation }) => ({ operation, debts: debtsOf(database.events(operation)) })),
+  }));
+}
+
+/**
+ * The start-up gate of an application (SM-8).
+ * @throws Stop fenced while a restore has not been validated, or an exchange is still owed its undo
+ */
+export async function assertGate(room: StoreRoom): Promise<void> {
+  const fence = await readFence(room.controlDirectory);
+  const { debts } = await readKept(room);
+  const owed = debts.find((entry) => entry.debts.undoExchange);
+  if (fence === undefined && owed === undefined) return;
+  throw new Stop('fenced', `the store is fenced by operation ${fence?.operation ?? owed?.operation ?? 'unknown'}`, { ...fence });
+}
