@@ -76,12 +76,22 @@ async function readAll(jobs: readonly ReadJob[], options: ReadOptions): Promise<
     giveUp();
   };
   const report = (): void => options.onProgress?.(Number(Atomics.load(counters, 0)), Number(Atomics.load(counters, 1)));
+  const instance = pool();
+  let fail: (error: unknown) => void = () => undefined;
+  // A thread that can't even start belongs to no batch: without this its batches would wait for ever.
+  const failed = new Promise<never>((_resolve, reject) => {
+    fail = (error) => {
+      threads = null;
+      reject(error instanceof Error ? error : new Error('a thread failed', { cause: error }));
+    };
+  });
+  instance.on('error', fail);
   const timer = setInterval(report, PROGRESS_MILLIS);
   options.signal?.addEventListener('abort', cancel, { once: true });
   try {
     const run = async (batch: readonly ReadJob[]): Promise<BatchOutcome> => {
       try {
-        const outcome = await pool().run({ jobs: batch, counters });
+        const outcome = await Promise.race([instance.run({ jobs: batch, counters }), failed]);
         // The first STOP ends the other batches; theirs is then `cancelled` and not the one to tell.
         if ('stop' in outcome) giveUp();
         return outcome;
@@ -95,6 +105,7 @@ async function readAll(jobs: readonly ReadJob[], options: ReadOptions): Promise<
     return resultsOf(outcomes, wasCancelled);
   } finally {
     clearInterval(timer);
+    instance.off('error', fail);
     options.signal?.removeEventListener('abort', cancel);
   }
 }

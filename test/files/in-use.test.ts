@@ -155,6 +155,18 @@ describe('findUsers', () => {
   });
 });
 
+test.skipIf(!isRoot)('a lock held outside our pid namespace is found by asking the kernel, and the blindness is told (needs root)', async () => {
+  const path = join(temporaryDirectory(), 'state.db');
+  makeDatabase(path);
+  await use('lock', path);
+  const script = `
+    const { findUsers } = await import(${JSON.stringify(new URL('../../files/in-use.js', import.meta.url).href)});
+    const { users, cannotTell } = await findUsers([], [${JSON.stringify(path)}]);
+    console.log(JSON.stringify({ users, blind: cannotTell.some(({ pid }) => pid === 0) }));`;
+  const said = execFileSync('unshare', ['--pid', '--fork', '--mount-proc', process.execPath, '--input-type=module', '-e', script], { encoding: 'utf8' });
+  expect(JSON.parse(said)).toEqual({ users: [{ pid: 0, command: '', what: 'sqlite lock', path }], blind: true });
+});
+
 describe('assertNotInUse', () => {
   test('a user is store_in_use, whatever the detach hook has said', async () => {
     const root = temporaryDirectory();
