@@ -5,7 +5,7 @@ import { openEngine } from '../client/connection.js';
 import type { EngineSession } from '../client/connection.js';
 import { createHoldfast } from '../client/protocols.js';
 import type { Holdfast, OperationOptions } from '../client/protocols.js';
-import { STOPS } from '../domain/stop.js';
+import type { STOPS } from '../domain/stop.js';
 import { createOutput } from './output.js';
 import type { Output } from './output.js';
 

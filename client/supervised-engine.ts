@@ -14,10 +14,10 @@ import type { EngineReady, SupervisorLink } from './supervisor-link.js';
 /** Attaches to the running supervisor, or starts one and attaches to whichever then holds the lock. */
 export async function supervisedEngine(paths: SupervisorPaths, environment: Environment, onProgress: (line: string) => void): Promise<SupervisorLink> {
   ensurePrivateDirectory(paths.directory);
-  const deadline = Date.now() + ENGINE_LIMITS.startMillisMax;
+  const deadline = performance.now() + ENGINE_LIMITS.startMillisMax;
   let starting: { ended: boolean } | undefined;
   let starts = 0;
-  while (Date.now() < deadline) {
+  while (performance.now() < deadline) {
     const link = await attachSupervisor(paths.socket, onProgress);
     if (link !== 'absent') return link;
     if (starting === undefined || starting.ended) {

@@ -109,8 +109,8 @@ async function madeOnce(environment: Environment, options: FindOptions): Promise
 }
 
 async function awaitLock(path: string, { onProgress, signal }: FindOptions): Promise<() => void> {
-  const deadline = Date.now() + ENGINE_LIMITS.startMillisMax;
-  for (let turn = 0; Date.now() < deadline; turn += 1) {
+  const deadline = performance.now() + ENGINE_LIMITS.startMillisMax;
+  for (let turn = 0; performance.now() < deadline; turn += 1) {
     const release = tryExclusiveLock(path);
     if (release !== undefined) return release;
     if (turn % 20 === 0) onProgress('waiting for another process that makes the temporal binary');
@@ -182,13 +182,13 @@ async function build(work: string, environment: Environment, { onProgress, signa
   const go = (environment['PATH'] ?? '').split(delimiter).filter(isAbsolute).map((directory) => join(directory, 'go')).find(isExecutable);
   if (go === undefined) return 'go is not on PATH';
   onProgress(`building temporal ${TEMPORAL_VERSION} from the Go module proxy: about three minutes, once`);
-  const begin = Date.now();
+  const begin = performance.now();
   const { status, output } = await runBounded(go, ['install', MODULE], {
     timeoutMillis: 25 * 60_000,
     environment: { ...environment, GOBIN: work },
     directory: work,
     ...(signal === undefined ? {} : { signal }),
-    onTick: () => onProgress(`building temporal: ${Math.round((Date.now() - begin) / 1000)} s`),
+    onTick: () => onProgress(`building temporal: ${Math.round((performance.now() - begin) / 1000)} s`),
   });
   return status === 0 ? undefined : (lastLine(output) ?? `go install ended with status ${status}`);
 }

@@ -29,10 +29,10 @@ async function missingSearchAttributes({ operatorService }: EngineServices, name
 
 /** Registers what is missing, as Keyword, and returns once the engine lists them all. Safe to run from many workers. */
 export async function ensureSearchAttributes(services: EngineServices, namespace: string): Promise<void> {
-  const deadline = Date.now() + ENGINE_LIMITS.readyMillis;
+  const deadline = performance.now() + ENGINE_LIMITS.readyMillis;
   let refusal: unknown;
   for (let missing = await missingSearchAttributes(services, namespace); missing.length > 0; ) {
-    if (Date.now() > deadline) {
+    if (performance.now() > deadline) {
       throw new Stop('engine_unavailable', 'search attributes could not be registered', { namespace, missing, reason: String(refusal) }, { cause: refusal });
     }
     const searchAttributes = Object.fromEntries(missing.map((name) => [name, KEYWORD]));

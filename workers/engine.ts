@@ -130,16 +130,16 @@ async function failWhenEnded(ended: Promise<ProcessEnd>, paths: SupervisorPaths)
 
 /** Connects once the server listens and has made its namespace. */
 async function answering({ port }: Ports, signal: AbortSignal | undefined): ReturnType<typeof connectEngine> {
-  const deadline = Date.now() + ENGINE_LIMITS.readyMillis;
+  const deadline = performance.now() + ENGINE_LIMITS.readyMillis;
   for (;;) {
     signal?.throwIfAborted();
     try {
       if (await accepts(port)) return await connectEngine({ options: { address: `${HOST}:${port}` }, namespace: NAMESPACE });
     } catch (error) {
       // It listens before the namespace is there
-      if (Date.now() > deadline) throw error;
+      if (performance.now() > deadline) throw error;
     }
-    if (Date.now() > deadline) throw new Stop('engine_unavailable', 'temporal does not listen in time', { port });
+    if (performance.now() > deadline) throw new Stop('engine_unavailable', 'temporal does not listen in time', { port });
     await delay(50);
   }
 }

@@ -32,7 +32,7 @@ export async function keepRunning<T extends Kept>(options: KeepOptions<T>): Prom
   const aborted = whenAborted(signal);
   let failures = 0;
   while (!signal.aborted) {
-    const begin = Date.now();
+    const begin = performance.now();
     const started = await options.start(signal).catch((error: unknown) => ({ problem: error }));
     let problem: unknown;
     if ('problem' in started) {
@@ -45,7 +45,7 @@ export async function keepRunning<T extends Kept>(options: KeepOptions<T>): Prom
       if (end === 'aborted') return await started.stop();
       problem = new Stop('engine_unavailable', `${what} ended by itself`, { ...end });
     }
-    failures = Date.now() - begin > ENGINE_LIMITS.restartForgetMillis ? 1 : failures + 1;
+    failures = performance.now() - begin > ENGINE_LIMITS.restartForgetMillis ? 1 : failures + 1;
     if (failures >= ENGINE_LIMITS.restartFailuresMax) throw problem;
     options.onDown(problem instanceof Error ? problem.message : String(problem));
     const pause = Math.min(ENGINE_LIMITS.restartDelayMillis * 2 ** (failures - 1), ENGINE_LIMITS.restartDelayMillisMax);

@@ -94,12 +94,12 @@ async function untilPolling(connection: NativeConnection, namespace: string, ide
     [WORKFLOW_QUEUE, WORKFLOW_TASKS],
     [hostQueue(hostName()), ACTIVITY_TASKS],
   ] as const;
-  const deadline = Date.now() + ENGINE_LIMITS.readyMillis;
+  const deadline = performance.now() + ENGINE_LIMITS.readyMillis;
   for (const [name, taskQueueType] of queues) {
     while (!isEnding()) {
       const { pollers } = await connection.workflowService.describeTaskQueue({ namespace, taskQueue: { name }, taskQueueType: taskQueueType ?? null });
       if (pollers?.some((poller) => poller.identity === identity) === true) break;
-      if (Date.now() > deadline) throw new Stop('engine_unavailable', 'the worker does not poll in time', { queue: name });
+      if (performance.now() > deadline) throw new Stop('engine_unavailable', 'the worker does not poll in time', { queue: name });
       await delay(30);
     }
   }

@@ -51,9 +51,9 @@ function signal(name: ProcessName, what: 'SIGTERM' | 'SIGKILL'): void {
 }
 
 async function isGoneWithin(name: ProcessName, millis: number): Promise<boolean> {
-  const deadline = Date.now() + millis;
+  const deadline = performance.now() + millis;
   while (startTimeOf(name.pid) === name.startTime) {
-    if (Date.now() > deadline) return false;
+    if (performance.now() > deadline) return false;
     await delay(20);
   }
   return true;

@@ -65,10 +65,10 @@ export function runBounded(program: string, argv: readonly string[], options: Bo
 function watchStall(stall: BoundedOptions['stall'], kill: (why: string) => void): NodeJS.Timeout | undefined {
   if (stall === undefined) return undefined;
   let measured = stall.measure();
-  let since = Date.now();
+  let since = performance.now();
   return setInterval(() => {
     const now = stall.measure();
-    if (now !== measured) [measured, since] = [now, Date.now()];
-    else if (Date.now() - since > stall.millis) kill(`nothing arrived for ${stall.millis} ms`);
+    if (now !== measured) [measured, since] = [now, performance.now()];
+    else if (performance.now() - since > stall.millis) kill(`nothing arrived for ${stall.millis} ms`);
   }, 500);
 }

@@ -45,7 +45,7 @@ export async function runSupervisor(options: SupervisorOptions): Promise<void> {
   const paths = supervisorPaths(stateDirectory(environment), engineKey(environment));
   ensurePrivateDirectory(paths.directory);
   // Longer than any clean end of a supervisor takes
-  const deadline = Date.now() + 2 * (ENGINE_LIMITS.workerGraceMillis + ENGINE_LIMITS.workerStopMarginMillis + ENGINE_LIMITS.engineStopMillis);
+  const deadline = performance.now() + 2 * (ENGINE_LIMITS.workerGraceMillis + ENGINE_LIMITS.workerStopMarginMillis + ENGINE_LIMITS.engineStopMillis);
   while (!options.signal.aborted) {
     const release = tryExclusiveLock(paths.lock);
     if (release !== undefined) return await supervise(paths, environment, options).finally(release);
@@ -57,7 +57,7 @@ export async function runSupervisor(options: SupervisorOptions): Promise<void> {
       }
       link.close();
       if (!options.foreground) return;
-    } else if (!options.foreground && Date.now() > deadline) {
+    } else if (!options.foreground && performance.now() > deadline) {
       throw new Stop('engine_unavailable', 'another supervisor holds the lock and does not answer', { lock: paths.lock });
     }
     await delay(ENGINE_LIMITS.retryMillis);
@@ -226,11 +226,11 @@ async function engineOf(supervision: Supervision, signal: AbortSignal): Promise<
 
 /** Resolves once nobody has been connected for a moment and no workflow but waiting requests is open. */
 async function idle(supervision: Supervision, socket: SupervisorSocket, log: Log): Promise<void> {
-  let aloneSince = Date.now();
+  let aloneSince = performance.now();
   for (;;) {
     await delay(ENGINE_LIMITS.lingerMillis / 4, undefined, { ref: false });
-    if (socket.connections() > 0) aloneSince = Date.now();
-    if (Date.now() - aloneSince < ENGINE_LIMITS.lingerMillis) continue;
+    if (socket.connections() > 0) aloneSince = performance.now();
+    if (performance.now() - aloneSince < ENGINE_LIMITS.lingerMillis) continue;
     const open = await openWorkflows(supervision, log);
     if (open === 0 && socket.connections() === 0) return;
     await delay(ENGINE_LIMITS.idleCheckMillis, undefined, { ref: false });
