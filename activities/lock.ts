@@ -2,7 +2,7 @@
 import { activityInfo } from '@temporalio/activity';
 import { WorkflowNotFoundError } from '@temporalio/common';
 import type { LockOwner } from '../control/control-database.js';
-import { acquireLock, releaseLock } from '../control/lock.js';
+import { acquireLock, hasFinished, releaseLock } from '../control/lock.js';
 import type { RunState } from '../control/lock.js';
 import { settleOperation } from '../control/recovery.js';
 import { pruneRollbackPoints } from '../control/rollback-points.js';
@@ -41,6 +41,8 @@ async function describeRun({ client, namespaceId }: ActivityDependencies, owner:
 /** Steps backup.release, restore.release, rollback.release. */
 export const release = (dependencies: ActivityDependencies) =>
   compensation(dependencies, async (input: GrantedInput, { room }) => {
+    // Released before, by a worker that died before it could say so
+    if (await hasFinished(room, input.operation)) return;
     await pruneRollbackPoints(room, input.grant);
     await releaseLock(room, input.grant, 'done');
   });

@@ -83,12 +83,14 @@ async function run<Input extends StepInput, Output>(
 }
 
 function failureOf(error: unknown, input: StepInput, signal: AbortSignal, retryable: boolean): Error {
+  // What a cancelled step was interrupted in (a hook that was killed, a copy that was given up) is no refusal of its own
+  if (signal.aborted && !retryable) return new CancelledFailure(`step ${input.step} was cancelled`, [], error instanceof Error ? error : undefined);
   const stop = translateErrno(error, { step: input.step });
   if (stop instanceof Stop) {
     const model = stopModel(stop.code, stop.message, { ...stop.details, step: input.step });
-    return ApplicationFailure.create({ message: stop.message, type: stop.code, nonRetryable: !retryable, details: [model], cause: stop });
+    // A lock that was taken over does not come back: trying again would never end, and hold the store's workflow id
+    return ApplicationFailure.create({ message: stop.message, type: stop.code, nonRetryable: !retryable || stop.code === 'lock_lost', details: [model], cause: stop });
   }
-  if (signal.aborted) return new CancelledFailure(`step ${input.step} was cancelled`);
   // A programming error: never a STOP, and never tried again as if the world had failed
   return ApplicationFailure.create({ message: stop.message, type: 'defect', nonRetryable: !retryable, details: [{ step: input.step }], cause: stop });
 }

@@ -65,13 +65,23 @@ export async function readAudit(controlDirectory: string): Promise<readonly Audi
   }
   let previous = FIRST;
   return completeLines(text).map((line, index) => {
-    const entry = JSON.parse(line) as AuditEntry;
-    if (entry.previousSha256 !== previous || entry.number !== index + 1) {
+    const entry = parseEntry(line);
+    if (entry?.previousSha256 !== previous || entry.number !== index + 1) {
       throw new Stop('checksum_mismatch', `line ${index + 1} of the audit log is not bound to the one before it`, { line: index + 1, path: auditPath(controlDirectory) });
     }
     previous = digest(line);
     return entry;
   });
+}
+
+/** null: somebody edited the line so that it is no JSON object any more; the chain is broken there. */
+function parseEntry(line: string): AuditEntry | null {
+  try {
+    return JSON.parse(line) as AuditEntry | null;
+  } catch (error) {
+    if (error instanceof SyntaxError) return null;
+    throw error;
+  }
 }
 
 /** A line torn by a power cut was never acknowledged: what it announced did not happen, the next line takes its place. */

@@ -9,6 +9,7 @@ import type { FormerState, JournalEvent } from '../domain/journal.js';
 import type { LockGrant } from '../domain/protocol.js';
 import type { Witness } from '../domain/sequence.js';
 import { Stop } from '../domain/stop.js';
+import { ensureDirectory } from '../files/durable.js';
 import type { ProcessIdentity } from './clock.js';
 import { now } from './clock.js';
 
@@ -250,8 +251,10 @@ export class ControlDatabase {
   }
 }
 
-/** Opens lock.db for one use and closes it whatever happens. */
+/** Opens lock.db for one use and closes it whatever happens. The control directory is made durable first: SQLite only
+ * syncs the directory that its file is in. */
 export async function withControlDatabase<T>(controlDirectory: string, use: (database: ControlDatabase) => T | Promise<T>): Promise<T> {
+  await ensureDirectory(controlDirectory, 0o700);
   const database = ControlDatabase.open(controlDirectory);
   try {
     return await use(database);

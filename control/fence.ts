@@ -32,7 +32,8 @@ export async function liftFence(controlDirectory: string): Promise<void> {
 /** A marker that can't be read still fences. */
 export async function readFence(controlDirectory: string): Promise<Fence | undefined> {
   try {
-    return JSON.parse(await readFile(fencePath(controlDirectory), 'utf8')) as Fence;
+    const fence = JSON.parse(await readFile(fencePath(controlDirectory), 'utf8')) as Partial<Fence> | null;
+    return { operation: fence?.operation ?? 'unreadable', protocol: fence?.protocol ?? 'unknown', since: fence?.since ?? 'unknown' };
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     return { operation: 'unreadable', protocol: 'unknown', since: 'unknown' };

@@ -3,11 +3,13 @@
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { debtsOf } from '../domain/journal.js';
+import type { LockGrant } from '../domain/protocol.js';
 import { Stop } from '../domain/stop.js';
 import { withControlDatabase } from './control-database.js';
 import type { GuardOrder } from './guard.js';
 import { runHook } from './hooks.js';
-import { journal } from './lock.js';
+import { endLeftHooks } from './left-hooks.js';
+import type { StoreRoom } from './store-room.js';
 
 const BACK_OFF_MAX_MILLIS = 60_000;
 
@@ -35,8 +37,10 @@ async function resume({ room, grant }: GuardOrder): Promise<void> {
     });
     if (!owed) return;
     try {
+      // The quiesce hook may outlive the worker, and would pause the application again
+      await endLeftHooks(grant.operation);
       await runHook('resume', hook, { store: room.definition.store, operation: grant.operation });
-      await journal(room, grant, { event: 'resumed', by: 'guard' });
+      await recordResumed(room, grant);
       return;
     } catch (error) {
       if (!(error instanceof Stop)) throw error;
@@ -45,6 +49,15 @@ async function resume({ room, grant }: GuardOrder): Promise<void> {
       await sleep(wait);
     }
   }
+}
+
+/** Not by `critical`: the owner of the lock is the dead worker still, or recovery would have to wait for the guard. */
+async function recordResumed(room: StoreRoom, grant: LockGrant): Promise<void> {
+  await withControlDatabase(room.controlDirectory, (database) =>
+    database.section(() => {
+      database.assertHeld(grant);
+      database.journal(grant.operation, { event: 'resumed', by: 'guard' });
+    }));
 }
 
 // A broken pipe must not end the guard: writing to a dead worker is what it is here for

@@ -37,6 +37,7 @@ export function runHook(name: HookName, hook: HookDefinition, context: HookConte
     const value = process.env[key];
     if (value !== undefined) environment[key] = value;
   }
+  if (context.signal?.aborted === true) return Promise.reject(new Stop('hook_failed', `hook ${name} was not run: the step was cancelled`, { hook: name }));
   return new Promise((resolve, reject) => {
     const child = spawn(command, parameters, { detached: true, stdio: ['ignore', 'pipe', 'pipe'], env: environment, cwd: '/' });
     const output = { stdout: '', stderr: '' };
@@ -77,7 +78,8 @@ export function runHook(name: HookName, hook: HookDefinition, context: HookConte
   });
 }
 
-function killGroup(leader: number): void {
+/** Kills a process group at once; one that is gone is fine. */
+export function killGroup(leader: number): void {
   try {
     process.kill(-leader, 'SIGKILL');
   } catch (error) {

@@ -1,5 +1,6 @@
 // The host's lock: one operation at a time on one store, decided by who the owner is and never by a timer. Taking over
 // a stale lock raises the token, settles what the former owner owes, and leaves an audit entry.
+import { isDeepStrictEqual } from 'node:util';
 import { debtsOf, isAtRest } from '../domain/journal.js';
 import type { JournalEvent } from '../domain/journal.js';
 import type { LockGrant } from '../domain/protocol.js';
@@ -40,7 +41,7 @@ export async function acquireLock(room: StoreRoom, claimant: Claimant, describeR
       assertFirstRun(database, claimant);
       const present = database.lock();
       // Somebody else was quicker: the decision above was about an owner who is not the present one
-      if (present.token !== before.token || (present.owner !== null && before.owner === null)) throw lockedBy(present.owner ?? before.owner);
+      if (present.token !== before.token || !isDeepStrictEqual(present.owner, before.owner)) throw lockedBy(present.owner ?? before.owner);
       const given = database.grant(owner);
       database.beginOperation(owner);
       if (before.owner !== null) {
@@ -89,7 +90,9 @@ async function whyStale(database: ControlDatabase, owner: LockOwner, describeRun
   const run = await describeRun(owner);
   if (run === 'closed') return `run ${owner.runId} is closed`;
   if (run === 'open') return null;
-  const atRest = isAtRest(debtsOf(database.events(owner.operation)));
+  // Also of those that the owner was settling when it died: a recovery has no events of its own
+  const operations = new Set([owner.operation, ...database.openOperations().map(({ operation }) => operation)]);
+  const atRest = [...operations].every((operation) => isAtRest(debtsOf(database.events(operation))));
   return livenessOf(owner) === 'dead' && atRest ? `process ${owner.pid} is dead and the journal is at rest` : null;
 }
 
@@ -117,6 +120,12 @@ export async function critical<T>(room: StoreRoom, grant: LockGrant, effect: (da
 /** Writes one journal event in a critical section of its own. */
 export async function journal(room: StoreRoom, grant: LockGrant, event: JournalEvent): Promise<void> {
   await critical(room, grant, (database) => database.journal(grant.operation, event));
+}
+
+/** True once an operation was carried out to its end, by its own run or by recovery: a release that is tried again. */
+export async function hasFinished(room: StoreRoom, operation: string): Promise<boolean> {
+  const outcome = await withControlDatabase(room.controlDirectory, (database) => database.operation(operation)?.outcome ?? null);
+  return outcome === 'done' || outcome === 'finished';
 }
 
 /**

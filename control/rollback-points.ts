@@ -2,6 +2,7 @@
 // few are kept for some days; a record goes before its trees, so that no record ever names a tree that is not whole.
 import { join } from 'node:path';
 import { readdir } from 'node:fs/promises';
+import { debtsOf } from '../domain/journal.js';
 import type { LockGrant } from '../domain/protocol.js';
 import { Stop } from '../domain/stop.js';
 import { removeTree } from '../files/durable.js';
@@ -39,8 +40,18 @@ export async function pruneRollbackPoints(room: StoreRoom, grant: LockGrant): Pr
       if (index >= pointsMax || Date.parse(point.createdAt) < oldest) database.removeRollbackPoint(point.id);
     }
   });
+  await removeUnnamedTrees(room, grant);
+}
+
+/** Removes trees that no rollback point and no unsettled operation names. Under the lock. */
+export async function removeUnnamedTrees(room: StoreRoom, grant: LockGrant): Promise<void> {
   await critical(room, grant, async (database) => {
     const kept = new Set(database.rollbackPoints().flatMap((point) => point.roots.map((root) => root.tree)));
+    for (const { operation } of database.openOperations()) {
+      const events = database.events(operation);
+      for (const directory of debtsOf(events).dropStaging) kept.add(`${directory}/`);
+      for (const event of events) if (event.event === 'exchanging') for (const root of event.exchange.roots) kept.add(root.stagedPath);
+    }
     for (const root of room.roots) {
       const trees = join(root.controlDirectory, 'trees');
       for (const operation of await namesIn(trees)) {

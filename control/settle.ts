@@ -1,6 +1,8 @@
 // Settling: what compensation, takeover and `holdfast recover` all do. The debts of an operation are read from its
 // journal and paid one by one; each payment is idempotent and journaled, so settling can be killed and begun again.
 // Rule: an exchange that was not committed is undone, one that was is finished (SM-9, T-7).
+import { readdir, unlink } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { HookName } from '../domain/definition.js';
 import { debtsOf } from '../domain/journal.js';
 import type { Debts, JournalEvent } from '../domain/journal.js';
@@ -14,6 +16,7 @@ import { withControlDatabase } from './control-database.js';
 import { liftFence } from './fence.js';
 import { runHook } from './hooks.js';
 import { formerDigest } from './former.js';
+import { endLeftHooks } from './left-hooks.js';
 import type { StoreRoom } from './store-room.js';
 
 export interface Settled {
@@ -37,6 +40,7 @@ export async function settleDebts(room: StoreRoom, grant: LockGrant, operation: 
         database.assertHeld(grant);
         return effect();
       });
+    await endLeftHooks(operation);
     if (debts.undoExchange) await section(() => undo(room, database, operation, events));
     if (debts.liftFence) {
       await section(async () => {
@@ -53,6 +57,7 @@ export async function settleDebts(room: StoreRoom, grant: LockGrant, operation: 
       });
     }
     await section(async () => {
+      await removeUnpublished(room.controlDirectory);
       if (database.operation(operation)?.endedAt !== null) return;
       await appendAudit(room.controlDirectory, 'operation settled', operation, { outcome, undone: debts.undoExchange, hooks });
       database.endOperation(operation, debts.committed ? 'finished' : outcome);
@@ -84,6 +89,13 @@ async function payHooks(
     ran.push(name);
   }
   return ran;
+}
+
+/** What a kill in the middle of a durable write left beside its target (files/durable.ts). */
+async function removeUnpublished(controlDirectory: string): Promise<void> {
+  for (const name of await readdir(controlDirectory)) {
+    if (/^\.(?:fence|epoch)\.json\.[0-9a-f]{12}\.tmp$/.test(name)) await unlink(join(controlDirectory, name));
+  }
 }
 
 /** Puts the former state back and proves that it is the former state. */

@@ -1,0 +1,66 @@
+// Another process of the tests of control/: does what the first argument orders, prints a line for each thing done,
+// and then either ends or stays alive until it is killed.
+import { setTimeout as sleep } from 'node:timers/promises';
+import { ControlDatabase } from '../../control/control-database.js';
+import { startGuard } from '../../control/guard.js';
+import { runHook } from '../../control/hooks.js';
+import { acquireLock, critical, journal } from '../../control/lock.js';
+import type { Claimant } from '../../control/lock.js';
+import { settleOperation } from '../../control/recovery.js';
+import type { StoreRoom } from '../../control/store-room.js';
+import type { HookName } from '../../domain/definition.js';
+import type { JournalEvent } from '../../domain/journal.js';
+import type { LockGrant } from '../../domain/protocol.js';
+
+export type ChildOrder = { readonly room: StoreRoom } & (
+  | { readonly does: 'count'; readonly grant: LockGrant; readonly times: number; readonly file: string }
+  | { readonly does: 'hold'; readonly millis: number }
+  | { readonly does: 'own'; readonly claimant: Claimant; readonly events: readonly JournalEvent[]; readonly stays: boolean }
+  | { readonly does: 'settle'; readonly claimant: Claimant }
+  | { readonly does: 'guard'; readonly claimant: Claimant; readonly hook: HookName | null }
+);
+
+const say = (line: string): void => void process.stdout.write(`${line}\n`);
+const forever = (): Promise<void> => sleep(60_000);
+
+const order = JSON.parse(process.argv[2] ?? '') as ChildOrder;
+const { room } = order;
+
+if (order.does === 'count') {
+  const { readFileSync, writeFileSync } = await import('node:fs');
+  for (let time = 0; time < order.times; time += 1) {
+    await critical(room, order.grant, async () => {
+      const value = Number(readFileSync(order.file, 'utf8'));
+      await sleep(1);
+      writeFileSync(order.file, String(value + 1));
+    });
+  }
+  say('counted');
+} else if (order.does === 'hold') {
+  const database = ControlDatabase.open(room.controlDirectory);
+  await database.section(async () => {
+    say('held');
+    await sleep(order.millis);
+  });
+  say('left');
+} else if (order.does === 'settle') {
+  say('settles');
+  await settleOperation(room, order.claimant.operation, order.claimant.runId, 'stopped');
+  say('settled');
+} else {
+  const grant = await acquireLock(room, order.claimant, async () => 'unknown');
+  if (order.does === 'own') {
+    for (const event of order.events) await journal(room, grant, event);
+    say(JSON.stringify(grant));
+    if (order.stays) await forever();
+  } else {
+    await journal(room, grant, { event: 'quiescing' });
+    await startGuard(room, grant);
+    say(JSON.stringify(grant));
+    const hook = order.hook === null ? undefined : room.definition.hooks[order.hook];
+    if (order.hook !== null && hook !== undefined) await runHook(order.hook, hook, { store: room.definition.store, operation: grant.operation });
+    say('hook done');
+    await forever();
+  }
+}
+process.exit(0);

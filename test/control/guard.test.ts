@@ -1,0 +1,75 @@
+// The guard: between quiesce and resume a worker may die in any way, and the application goes on all the same. The
+// worker here is a real process that starts a real guard and is killed.
+import { setTimeout as sleep } from 'node:timers/promises';
+import { describe, expect, test } from 'vitest';
+import { withControlDatabase } from '../../control/control-database.js';
+import { dismissGuard, startGuard } from '../../control/guard.js';
+import { acquireLock, journal } from '../../control/lock.js';
+import { recoverStore, settleOperation } from '../../control/recovery.js';
+import type { StoreRoom } from '../../control/store-room.js';
+import type { JournalEvent } from '../../domain/journal.js';
+import { claimant, eventually, makeTestRoom, saysRun, startChild } from './room.js';
+
+const eventsOf = (room: StoreRoom, operation: string): Promise<readonly JournalEvent[]> =>
+  withControlDatabase(room.controlDirectory, (database) => database.events(operation));
+
+describe('the guard', () => {
+  test('lets the application go on when the worker is killed after quiesce, and journals that it was the guard', async () => {
+    const { room, ran } = await makeTestRoom({ quiesce: '', resume: '' });
+    const owner = claimant();
+    const worker = startChild({ room, does: 'guard', claimant: owner, hook: 'quiesce' });
+    await worker.line();
+    expect(await worker.line()).toBe('hook done');
+    await worker.kill();
+    await eventually('the guard has resumed', async () => (await eventsOf(room, owner.operation)).some((entry) => entry.event === 'resumed' && entry.by === 'guard'));
+    expect(ran()).toEqual(['quiesce', 'resume']);
+    expect((await recoverStore(room, 'test')).settled).toMatchObject([{ hooks: [] }]);
+  });
+
+  test('ends a quiesce hook that outlived the worker before it resumes: it would pause the application again', async () => {
+    const { room, ran } = await makeTestRoom({ quiesce: 'sleep 1.5', resume: '' });
+    const owner = claimant();
+    const worker = startChild({ room, does: 'guard', claimant: owner, hook: 'quiesce' });
+    await worker.line();
+    await sleep(200);
+    await worker.kill();
+    await eventually('the guard has resumed', () => ran().includes('resume'));
+    await sleep(1_700);
+    expect(ran()).toEqual(['resume']);
+  });
+
+  test('dismissed, it does nothing, also when the worker dies right after', async () => {
+    const { room, ran } = await makeTestRoom({ quiesce: '', resume: '' });
+    const grant = await acquireLock(room, claimant(), saysRun('unknown'));
+    await journal(room, grant, { event: 'quiescing' });
+    await startGuard(room, grant);
+    dismissGuard(grant.operation);
+    dismissGuard(grant.operation);
+    await sleep(600);
+    expect(ran()).toEqual([]);
+    expect(await eventsOf(room, grant.operation)).toEqual([{ event: 'quiescing' }]);
+  });
+
+  test('does nothing when the lock was taken over: whoever did that resumes', async () => {
+    const { room, ran } = await makeTestRoom({ quiesce: '', resume: '' });
+    const owner = claimant();
+    const worker = startChild({ room, does: 'guard', claimant: owner, hook: null });
+    await worker.line();
+    process.kill(worker.pid, 'SIGSTOP');
+    const settled = await settleOperation(room, owner.operation, owner.runId, 'stopped');
+    expect(settled).toMatchObject({ hooks: ['resume'] });
+    await worker.kill();
+    await sleep(600);
+    expect(ran()).toEqual(['resume']);
+  });
+
+  test('tries again until the hook succeeds', async () => {
+    const { room, ran, directory } = await makeTestRoom({ quiesce: '', resume: '' });
+    const failing = { ...room, definition: { ...room.definition, hooks: { ...room.definition.hooks, resume: { argv: ['/bin/sh', '-c', `if [ -e '${directory}/tried' ]; then echo resume >> '${directory}/hooks.log'; else touch '${directory}/tried'; exit 1; fi`], timeoutSeconds: 5 } } } };
+    const worker = startChild({ room: failing, does: 'guard', claimant: claimant(), hook: null });
+    await worker.line();
+    await worker.kill();
+    await eventually('the second try has resumed', () => ran().includes('resume'));
+    expect(ran()).toEqual(['resume']);
+  });
+});

@@ -1,0 +1,111 @@
+// What lies in the control directory beside lock.db: the audit chain, the fence, the epoch (SM-8, DESIGN.md "Restore").
+import { appendFileSync, existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { appendAudit, readAudit } from '../../control/audit.js';
+import { beginEpoch, readEpoch } from '../../control/epoch.js';
+import { liftFence, raiseFence, readFence } from '../../control/fence.js';
+import { codeOf, stopOf, temporaryDirectory } from './room.js';
+
+const logOf = (directory: string): string => join(directory, 'audit.jsonl');
+
+async function threeEntries(): Promise<{ readonly directory: string; readonly lines: string[] }> {
+  const directory = temporaryDirectory();
+  for (const event of ['lock acquired', 'exchange undone', 'lock released']) await appendAudit(directory, event, 'an operation', { event });
+  return { directory, lines: readFileSync(logOf(directory), 'utf8').trimEnd().split('\n') };
+}
+
+describe('the audit log', () => {
+  test('binds each line to the one before it', async () => {
+    const { directory } = await threeEntries();
+    const entries = await readAudit(directory);
+    expect(entries.map(({ number, event }) => `${number} ${event}`)).toEqual(['1 lock acquired', '2 exchange undone', '3 lock released']);
+    expect(entries[0]?.previousSha256).toBe('0'.repeat(64));
+  });
+
+  test.each([
+    ['an edited line', (lines: string[]) => lines.map((line, index) => (index === 1 ? line.replace('undone', 'UNDONE') : line))],
+    ['an edited first line', (lines: string[]) => lines.map((line, index) => (index === 0 ? line.replace('an operation', 'another') : line))],
+    ['a line that is missing', (lines: string[]) => lines.filter((_, index) => index !== 1)],
+    ['lines that changed places', (lines: string[]) => [lines[1] ?? '', lines[0] ?? '', lines[2] ?? '']],
+    ['a line that is no JSON any more', (lines: string[]) => lines.map((line, index) => (index === 1 ? line.slice(1) : line))],
+    ['a line that is `null`', (lines: string[]) => lines.map((line, index) => (index === 1 ? 'null' : line))],
+  ])('tells %s: checksum_mismatch', async (_what, edit) => {
+    const { directory, lines } = await threeEntries();
+    writeFileSync(logOf(directory), `${edit(lines).join('\n')}\n`);
+    expect(await codeOf(readAudit(directory))).toBe('checksum_mismatch');
+  });
+
+  test('names the line where the chain is broken', async () => {
+    const { directory, lines } = await threeEntries();
+    writeFileSync(logOf(directory), `${[lines[0]?.replace('an op', 'no op'), ...lines.slice(1)].join('\n')}\n`);
+    expect((await stopOf(readAudit(directory))).details).toMatchObject({ line: 2 });
+  });
+
+  test.each([5, 60])('a last line torn after %i bytes is passed over, and the next entry takes its place', async (bytes) => {
+    const { directory, lines } = await threeEntries();
+    appendFileSync(logOf(directory), (lines[2] ?? '').slice(0, bytes));
+    expect(await readAudit(directory)).toHaveLength(3);
+    await appendAudit(directory, 'lock acquired', 'another');
+    const entries = await readAudit(directory);
+    expect(entries.map(({ number, operation }) => `${number} ${operation}`)).toEqual(['1 an operation', '2 an operation', '3 an operation', '4 another']);
+    expect(readFileSync(logOf(directory), 'utf8').split('\n')).toHaveLength(5);
+  });
+
+  test('a first line that was torn leaves an empty log', async () => {
+    const directory = temporaryDirectory();
+    writeFileSync(logOf(directory), '{"number":1');
+    expect(await readAudit(directory)).toEqual([]);
+    await appendAudit(directory, 'lock acquired', 'first');
+    expect(await readAudit(directory)).toMatchObject([{ number: 1, operation: 'first' }]);
+  });
+
+  test('a log that is not there is empty', async () => {
+    expect(await readAudit(temporaryDirectory())).toEqual([]);
+  });
+});
+
+describe('the fence', () => {
+  test('stands until it is lifted, by whom and since when', async () => {
+    const directory = temporaryDirectory();
+    expect(await readFence(directory)).toBeUndefined();
+    await raiseFence(directory, 'an operation', 'restore');
+    expect(await readFence(directory)).toMatchObject({ operation: 'an operation', protocol: 'restore', since: expect.stringMatching(/^\d{4}-/) });
+    await liftFence(directory);
+    await liftFence(directory);
+    expect(await readFence(directory)).toBeUndefined();
+  });
+
+  test.each(['', '{"operation":', 'null', '[]', '"x"'])('a marker that holds %j still fences', async (content) => {
+    const directory = temporaryDirectory();
+    writeFileSync(join(directory, 'fence.json'), content);
+    expect(await readFence(directory)).toMatchObject({ operation: 'unreadable' });
+  });
+
+  test('a marker that is something else than a file still fences', async () => {
+    const directory = temporaryDirectory();
+    mkdirSync(join(directory, 'fence.json'));
+    expect(await readFence(directory)).toMatchObject({ operation: 'unreadable' });
+  });
+});
+
+describe('the epoch', () => {
+  test('is null before the first restore, then a new id and the next number each time', async () => {
+    const directory = temporaryDirectory();
+    expect(await readEpoch(directory)).toBeNull();
+    const first = await beginEpoch(directory);
+    const second = await beginEpoch(directory);
+    expect([first.counter, second.counter]).toEqual([1, 2]);
+    expect(second.id).not.toBe(first.id);
+    expect(await readEpoch(directory)).toEqual(second);
+    expect(readdirSync(directory)).toEqual(['epoch.json']);
+  });
+
+  test('one that can not be read is an error, not a beginning', async () => {
+    const directory = temporaryDirectory();
+    writeFileSync(join(directory, 'epoch.json'), '{"id":');
+    await expect(beginEpoch(directory)).rejects.toThrow();
+    expect(readFileSync(join(directory, 'epoch.json'), 'utf8')).toBe('{"id":');
+    expect(existsSync(logOf(directory))).toBe(false);
+  });
+});
