@@ -1,8 +1,9 @@
 // Store definitions are read from a directory that belongs to the user of the worker or root and that nobody else
 // can write: orders name a store, never a definition, because the embedded engine has no authentication on loopback.
 import { open, readdir, realpath, stat } from 'node:fs/promises';
-import { join } from 'node:path';
-import { LineCounter, parseDocument } from 'yaml';
+import { dirname, join } from 'node:path';
+import { LineCounter, isMap, isNode, isScalar, parseDocument } from 'yaml';
+import type { Document, Node } from 'yaml';
 import type { StoreDefinition } from '../domain/definition.js';
 import { LIMITS } from '../domain/limits.js';
 import { isStoreName } from '../domain/protocol.js';
@@ -54,6 +55,8 @@ async function assertTrusted(path: string): Promise<void> {
 
 async function readDefinition(path: string): Promise<StoreDefinition> {
   await assertTrusted(path);
+  // A link may lead elsewhere: whoever can write there could put another file in its place
+  await assertTrusted(dirname(await realpath(path)));
   const file = await open(path, 'r');
   let text: string;
   try {
@@ -84,11 +87,23 @@ export function parseDefinition(text: string, path: string): StoreDefinition {
   const parsed = storeDefinitionSchema.safeParse(document.toJS({ maxAliasCount: 0 }));
   if (parsed.success) return toStoreDefinition(parsed.data);
   const problems = parsed.error.issues.map((issue) => {
-    const node = document.getIn(issue.path.map((part) => (typeof part === 'symbol' ? String(part) : part)), true) as { range?: [number, number, number] } | undefined;
-    return { line: node?.range === undefined ? 1 : lines.linePos(node.range[0]).line, key: issue.path.join('.'), problem: issue.message };
+    const path = issue.path.map((part) => (typeof part === 'symbol' ? String(part) : part));
+    const node = nodeAt(document, path, issue.code === 'unrecognized_keys' ? issue.keys[0] : undefined);
+    return { line: lines.linePos(node?.range?.[0] ?? 0).line, key: issue.path.join('.'), problem: issue.message };
   });
   const first = problems[0];
   throw new Stop('definition_invalid', `${path}:${first?.line ?? 1}: ${first?.key ?? ''}: ${first?.problem ?? 'malformed'}`, { path, problems });
+}
+
+/** What a problem is about: the key itself when it is one too many, else the value, or what is nearest around it. */
+function nodeAt(document: Document, path: readonly (string | number)[], key: string | undefined): Node | undefined {
+  const node = document.getIn(path, true);
+  if (key !== undefined && isMap(node)) {
+    const found = node.items.find((pair) => isScalar(pair.key) && pair.key.value === key)?.key;
+    if (isNode(found)) return found;
+  }
+  if (isNode(node)) return node;
+  return path.length === 0 ? undefined : nodeAt(document, path.slice(0, -1), undefined);
 }
 
 async function assertRootsApart(definitions: readonly StoreDefinition[]): Promise<void> {
@@ -96,6 +111,9 @@ async function assertRootsApart(definitions: readonly StoreDefinition[]): Promis
   for (const definition of definitions) {
     for (const root of definition.roots) places.push({ owner: `${definition.store}/${root.name}`, path: await resolved(root.path), isDestination: false });
     places.push({ owner: `${definition.store} backup.destination`, path: await resolved(definition.backup.destination), isDestination: true });
+  }
+  for (const { owner, path } of places) {
+    if (path.split('/').includes('.holdfast')) throw new Stop('roots_overlap', `${owner} lies in a control directory`, { first: path });
   }
   for (const [index, first] of places.entries()) {
     for (const second of places.slice(index + 1)) {
