@@ -1,7 +1,7 @@
 // Step backup.plan: every member is looked at before the application is asked to hold still, so that a refusal that
 // can be known now costs it nothing.
 import { statfs } from 'node:fs/promises';
-import { assertRootsExist } from '../control/store-room.js';
+import { assertFilesystems, assertRootsExist } from '../control/store-room.js';
 import { Stop } from '../domain/stop.js';
 import { ensureDirectory } from '../files/durable.js';
 import { membersOf } from './members.js';
@@ -17,6 +17,7 @@ export interface BackupPlan {
 export const planBackup = (dependencies: ActivityDependencies) =>
   step(dependencies, async (_input: GrantedInput, { room }): Promise<BackupPlan> => {
     assertRootsExist(room);
+    await assertFilesystems(room);
     const { destination } = room.definition.backup;
     await ensureDirectory(destination, 0o700);
     const all = await membersOf(room);

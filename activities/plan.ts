@@ -6,6 +6,7 @@ import { resolveArtefact } from '../artefacts/catalogue.js';
 import type { Artefact } from '../artefacts/plain.js';
 import type { RollbackPoint } from '../control/control-database.js';
 import { resolveRollbackPoint } from '../control/rollback-points.js';
+import { assertFilesystems } from '../control/store-room.js';
 import type { StoreRoom } from '../control/store-room.js';
 import type { ManifestEntry } from '../domain/manifest.js';
 import { PLAN_FORMAT, assertPlanHolds, boundsOf, planBytes, planSentence } from '../domain/plan.js';
@@ -59,6 +60,7 @@ export function digestOf(restorePlan: RestorePlan): string {
 
 async function planNow(order: PlanOrder, context: StepContext): Promise<{ readonly present: RestorePlan; readonly facts: PlanFacts }> {
   const { room, dependencies } = context;
+  await assertFilesystems(room);
   const looked = order.source.kind === 'backup'
     ? await lookAtBackup(room, context, await resolveArtefact(room.definition.backup.destination, order.source.backup))
     : await lookAtPoint(room, context, await resolveRollbackPoint(room, order.source.point));

@@ -1,10 +1,11 @@
 // What a host knows of one store before it does anything: the definition, how each root can be exchanged, and where
 // the control directories are. The control directory of the first root is the store's: lock, journal, fence, epoch.
 import { existsSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { RootDefinition, StoreDefinition } from '../domain/definition.js';
 import { Stop } from '../domain/stop.js';
 import { exchangeMode } from '../files/exchange.js';
+import { assertSupportedFilesystem } from '../files/mounts.js';
 import { loadDefinition } from './definitions.js';
 
 export interface RoomRoot {
@@ -44,6 +45,14 @@ export function treeOf(root: RoomRoot, operation: string): string {
 
 export function treesOf(root: RoomRoot, operation: string): string {
   return join(root.controlDirectory, 'trees', operation);
+}
+
+/**
+ * Locks, renames and fsyncs of a store mean what they say only on a local filesystem that keeps its data.
+ * @throws Stop unsupported_filesystem
+ */
+export async function assertFilesystems(room: StoreRoom): Promise<void> {
+  for (const root of room.roots) await assertSupportedFilesystem(existsSync(root.definition.path) ? root.definition.path : dirname(root.definition.path));
 }
 
 /** @throws Stop member_missing when a root does not exist */
