@@ -2,7 +2,8 @@
 import { activityInfo } from '@temporalio/activity';
 import { WorkflowNotFoundError } from '@temporalio/common';
 import type { LockOwner } from '../control/control-database.js';
-import { acquireLock, hasFinished, releaseLock } from '../control/lock.js';
+import { dropPartials } from '../artefacts/plain.js';
+import { acquireLock, critical, hasFinished, releaseLock } from '../control/lock.js';
 import type { RunState } from '../control/lock.js';
 import { settleOperation } from '../control/recovery.js';
 import { pruneRollbackPoints } from '../control/rollback-points.js';
@@ -44,6 +45,7 @@ export const release = (dependencies: ActivityDependencies) =>
     // Released before, by a worker that died before it could say so
     if (await hasFinished(room, input.operation)) return;
     await pruneRollbackPoints(room, input.grant);
+    await critical(room, input.grant, () => dropPartials(room.definition.backup.destination, input.store));
     await releaseLock(room, input.grant, 'done');
   });
 

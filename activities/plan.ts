@@ -62,7 +62,7 @@ async function planNow(order: PlanOrder, context: StepContext): Promise<{ readon
   const { room, dependencies } = context;
   await assertFilesystems(room);
   const looked = order.source.kind === 'backup'
-    ? await lookAtBackup(room, context, await resolveArtefact(room.definition.backup.destination, order.source.backup))
+    ? await lookAtBackup(room, context, await resolveArtefact(room.definition.backup.destination, order.store, order.source.backup))
     : await lookAtPoint(room, context, await resolveRollbackPoint(room, order.source.point));
   const plan = {
     protocol: order.source.kind === 'backup' ? ('restore' as const) : ('rollback' as const),

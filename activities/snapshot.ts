@@ -4,7 +4,7 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { DATA_NAME, beginArtefact, dataPath, PARTIAL_PREFIX } from '../artefacts/plain.js';
+import { DATA_NAME, beginArtefact, dataPath, partialName } from '../artefacts/plain.js';
 import { backupName } from '../artefacts/catalogue.js';
 import { now } from '../control/clock.js';
 import { critical } from '../control/lock.js';
@@ -35,11 +35,11 @@ export const snapshot = (dependencies: ActivityDependencies) =>
     const backupId = randomUUID();
     const createdAt = now();
     const name = backupName(createdAt, backupId);
-    const partial = join(destination, `${PARTIAL_PREFIX}${name}`);
+    const partial = join(destination, partialName(input.store, name));
     await critical(context.room, input.grant, async (database) => {
       database.journal(input.operation, { event: 'staging', directories: [partial] });
     });
-    await critical(context.room, input.grant, () => beginArtefact(destination, name));
+    await critical(context.room, input.grant, () => beginArtefact(partial));
     for (let cutTries = 1; ; cutTries += 1) {
       try {
         const { cut, entries, databases } = await cutOnce(input, context, partial);

@@ -23,7 +23,7 @@ import { checkDatabasesOf } from './validate.js';
 export const verifyBytes = (dependencies: ActivityDependencies) =>
   step(dependencies, async (input: StepInput & { readonly backup: string }, context) => {
     const { room } = context;
-    const artefact = await resolveArtefact(room.definition.backup.destination, input.backup);
+    const artefact = await resolveArtefact(room.definition.backup.destination, input.store, input.backup);
     if (artefact.manifest.store !== input.store) {
       throw new Stop('store_differs', `the backup is of store ${artefact.manifest.store}`, { backup: artefact.manifest.backupId, store: artefact.manifest.store });
     }

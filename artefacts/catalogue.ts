@@ -27,19 +27,34 @@ export interface CatalogueEntry {
   readonly pauseMillis?: number;
 }
 
-/** All artefacts of a destination, oldest first. */
-export async function listArtefacts(destination: string): Promise<readonly CatalogueEntry[]> {
+/** The artefacts of a store in a destination, oldest first; a broken one may be anybody's, so it is listed too. */
+export async function listArtefacts(destination: string, store: string): Promise<readonly CatalogueEntry[]> {
   const entries: CatalogueEntry[] = [];
   for (const name of await artefactNames(destination)) {
-    const path = join(destination, name);
-    try {
-      entries.push(summarise(name, await readArtefact(path)));
-    } catch (error) {
-      if (!(error instanceof Stop)) throw error;
-      entries.push({ name, path, stop: { code: error.code, message: error.message } });
-    }
+    const entry = await lookAt(destination, name);
+    if (entry.store === undefined || entry.store === store) entries.push(entry);
   }
   return entries;
+}
+
+/** The newest backup of a store, by name; null when there is none. Manifests of older ones are not read. */
+export async function newestArtefact(destination: string, store: string): Promise<CatalogueEntry | null> {
+  for (const name of (await artefactNames(destination)).toReversed()) {
+    if (!BACKUP_NAME.test(name)) continue;
+    const entry = await lookAt(destination, name);
+    if (entry.store === undefined || entry.store === store) return entry;
+  }
+  return null;
+}
+
+async function lookAt(destination: string, name: string): Promise<CatalogueEntry> {
+  const path = join(destination, name);
+  try {
+    return summarise(name, await readArtefact(path));
+  } catch (error) {
+    if (!(error instanceof Stop)) throw error;
+    return { name, path, stop: { code: error.code, message: error.message } };
+  }
 }
 
 function summarise(name: string, { path, manifest }: Artefact): CatalogueEntry {
@@ -58,24 +73,34 @@ function summarise(name: string, { path, manifest }: Artefact): CatalogueEntry {
 }
 
 /**
- * Finds the artefact that `reference` names: an absolute path, `latest`, a name, a backup id, or a unique prefix of either.
+ * Finds the artefact that `reference` names: an absolute path, `latest` of the store, a name, a backup id, or a unique
+ * prefix of either. Only the manifest of what is found is read.
  * @throws Stop artefact_missing, ambiguous_intent, and those of readArtefact
  */
-export async function resolveArtefact(destination: string, reference: string): Promise<Artefact> {
+export async function resolveArtefact(destination: string, store: string, reference: string): Promise<Artefact> {
   if (isAbsolute(reference)) return readArtefact(reference);
-  const entries = await listArtefacts(destination);
   if (reference === 'latest') {
-    const newest = entries.findLast((entry) => BACKUP_NAME.test(entry.name));
-    if (newest === undefined) throw new Stop('artefact_missing', `${destination} holds no backup`, { destination });
+    const newest = await newestArtefact(destination, store);
+    if (newest === null) throw new Stop('artefact_missing', `${destination} holds no backup of ${store}`, { destination, store });
     // A newest backup that is damaged is a STOP: which older one is wanted instead is for a person to say
     return readArtefact(newest.path);
   }
-  const exact = entries.filter((entry) => entry.name === reference || entry.backupId === reference);
-  const found = exact.length > 0 ? exact : entries.filter((entry) => entry.name.startsWith(reference) || entry.backupId?.startsWith(reference) === true);
-  const [first, second] = found;
+  const names = await artefactNames(destination);
+  const candidates = names.includes(reference) ? [reference] : names.filter((name) => mayBe(name, reference));
+  const [first, second] = candidates;
   if (first === undefined) throw new Stop('artefact_missing', `${destination} holds no backup ${reference}`, { destination, reference });
   if (second !== undefined) {
-    throw new Stop('ambiguous_intent', `${reference} names ${found.length} backups`, { reference, candidates: found.slice(0, 10).map((entry) => entry.name) });
+    throw new Stop('ambiguous_intent', `${reference} names ${candidates.length} backups`, { reference, candidates: candidates.slice(0, 10) });
   }
-  return readArtefact(first.path);
+  const artefact = await readArtefact(join(destination, first));
+  if (!first.startsWith(reference) && !artefact.manifest.backupId.startsWith(reference)) {
+    throw new Stop('artefact_missing', `${destination} holds no backup ${reference}`, { destination, reference });
+  }
+  return artefact;
+}
+
+/** By its name alone: the name begins so, or the id whose beginning it carries does. */
+function mayBe(name: string, reference: string): boolean {
+  const id = name.slice(name.lastIndexOf('-') + 1);
+  return name.startsWith(reference) || (BACKUP_NAME.test(name) && id.startsWith(reference.slice(0, id.length)));
 }

@@ -3,12 +3,12 @@
 // Written under a hidden name and published by one rename; the manifest is the last file written (F-18, SM-9).
 import { createHash } from 'node:crypto';
 import { mkdir, open, readdir, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { LIMITS } from '../domain/limits.js';
 import type { Manifest, ManifestEntry } from '../domain/manifest.js';
 import { manifestSchema } from '../domain/schema/manifest.js';
 import { Stop } from '../domain/stop.js';
-import { ensureDirectory, fsyncDirectory, renameDurable, syncFilesystem, writeFileDurable } from '../files/durable.js';
+import { ensureDirectory, fsyncDirectory, removeTree, renameDurable, syncFilesystem, writeFileDurable } from '../files/durable.js';
 import { translateErrno } from '../files/errors.js';
 import { assertNoDuplicates, assertRelativePath } from '../files/safe-path.js';
 import { walkTree } from '../files/walk.js';
@@ -16,8 +16,11 @@ import { walkTree } from '../files/walk.js';
 export const MANIFEST_NAME = 'manifest.json';
 export const SIGNATURE_NAME = 'manifest.json.sig';
 export const DATA_NAME = 'data';
-/** Hidden: what is not published is never listed. */
-export const PARTIAL_PREFIX = '.partial-';
+
+/** Hidden: what is not published is never listed. Names its store, because stores may share a destination. */
+export function partialName(store: string, name: string): string {
+  return `.partial-${store}.${name}`;
+}
 
 export interface Artefact {
   /** Directory. */
@@ -125,9 +128,9 @@ export async function assertTreeMatches(artefact: Artefact): Promise<void> {
 }
 
 /** Makes the hidden directory in which an artefact is put together. @throws Stop target_exists */
-export async function beginArtefact(destination: string, name: string): Promise<string> {
+export async function beginArtefact(partial: string): Promise<void> {
+  const destination = dirname(partial);
   await ensureDirectory(destination, 0o700);
-  const partial = join(destination, `${PARTIAL_PREFIX}${name}`);
   try {
     await mkdir(partial, { mode: 0o700 });
     await mkdir(join(partial, DATA_NAME), { mode: 0o700 });
@@ -136,7 +139,21 @@ export async function beginArtefact(destination: string, name: string): Promise<
     throw translateErrno(error, { path: partial });
   }
   await fsyncDirectory(destination);
-  return partial;
+}
+
+/** Removes what steps that came too late have left of a store's unfinished artefacts. Under the lock of the store. */
+export async function dropPartials(destination: string, store: string): Promise<void> {
+  const prefix = partialName(store, '');
+  for (const name of await namesIn(destination)) if (name.startsWith(prefix)) await removeTree(join(destination, name));
+}
+
+async function namesIn(directory: string): Promise<readonly string[]> {
+  try {
+    return await readdir(directory);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    throw translateErrno(error, { path: directory });
+  }
 }
 
 /**

@@ -1,7 +1,7 @@
 // The state of a store as its control directory tells it: for `holdfast status`, the start-up gate, and doctor.
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { listArtefacts } from '../artefacts/catalogue.js';
+import { newestArtefact } from '../artefacts/catalogue.js';
 import type { CatalogueEntry } from '../artefacts/catalogue.js';
 import { debtsOf } from '../domain/journal.js';
 import type { Debts } from '../domain/journal.js';
@@ -35,7 +35,6 @@ interface Kept {
 /** Reads only: a store that was never worked on gets no control directory by being looked at. */
 export async function readStatus(room: StoreRoom): Promise<StoreStatus> {
   const { lock, points, debts } = await readKept(room);
-  const backups = await listArtefacts(room.definition.backup.destination);
   return {
     store: room.definition.store,
     roots: room.roots.map((root) => ({ name: root.definition.name, path: root.definition.path, mode: root.mode, why: root.why, controlDirectory: root.controlDirectory })),
@@ -43,7 +42,7 @@ export async function readStatus(room: StoreRoom): Promise<StoreStatus> {
     fence: (await readFence(room.controlDirectory)) ?? null,
     epoch: await readEpoch(room.controlDirectory),
     rollbackPoints: points.map(({ id, number, createdAt, protocol }) => ({ id, number, createdAt, protocol })),
-    newestBackup: backups.at(-1) ?? null,
+    newestBackup: await newestArtefact(room.definition.backup.destination, room.definition.store),
     debts,
   };
 }

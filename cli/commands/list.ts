@@ -12,7 +12,7 @@ export function listCommand(): Command {
       const { loadDefinition } = await import('../../control/definitions.js');
       const { listArtefacts } = await import('../../artefacts/catalogue.js');
       const definition = await loadDefinition(definitionsDirectory(), store);
-      const backups = (await listArtefacts(definition.backup.destination)).filter((entry) => entry.store === undefined || entry.store === store);
+      const backups = await listArtefacts(definition.backup.destination, store);
       for (const backup of backups) output.event('backup', backup);
       output.result({ store, destination: definition.backup.destination, count: backups.length }, backups.length === 0
         ? [`no backups of ${store} in ${definition.backup.destination}`]

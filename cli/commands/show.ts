@@ -14,7 +14,7 @@ export function showCommand(): Command {
       const { loadDefinition } = await import('../../control/definitions.js');
       const { resolveArtefact } = await import('../../artefacts/catalogue.js');
       const definition = await loadDefinition(definitionsDirectory(), store);
-      const { manifest, manifestSha256, path } = await resolveArtefact(definition.backup.destination, backup);
+      const { manifest, manifestSha256, path } = await resolveArtefact(definition.backup.destination, store, backup);
       const { entries, databases, ...head } = manifest;
       const files = entries.filter((entry) => entry.type !== 'directory');
       if (options.files === true) for (const entry of files) output.event('file', entry);
