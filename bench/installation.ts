@@ -1,0 +1,118 @@
+// An installation of its own for a benchmark: state, definitions and backups in one directory, `holdfast up` beside it,
+// and every command run as people run it, as a process.
+import { spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import type { StoreDefinitionInput } from '../domain/schema/definition.js';
+import type { EngineReady } from '../client/supervisor-link.js';
+import { run, watchPeaks } from './processes.js';
+import type { Environment, Naming, Peaks } from './processes.js';
+
+const CLI = fileURLToPath(new URL('../cli/main.js', import.meta.url));
+
+export interface Answer<Report> {
+  /** From the command's start to its exit. */
+  readonly seconds: number;
+  readonly report: Report;
+  readonly workflowId: string;
+  readonly runId: string;
+}
+
+export class Installation {
+  readonly environment: Environment;
+  readonly peaks: Peaks = new Map();
+  readonly #definitions: string;
+  #up: { readonly child: ChildProcess; readonly ready: EngineReady; readonly ended: Promise<unknown> } | undefined;
+
+  constructor(directory: string) {
+    this.#definitions = join(directory, 'definitions');
+    mkdirSync(this.#definitions, { recursive: true, mode: 0o700 });
+    const inherited = Object.entries(process.env).filter(
+      ([name]) => !name.startsWith('TEMPORAL_') && !name.startsWith('HOLDFAST_'),
+    );
+    this.environment = {
+      ...Object.fromEntries(inherited),
+      HOLDFAST_STATE_DIRECTORY: join(directory, 'state'),
+      HOLDFAST_DEFINITIONS_DIRECTORY: this.#definitions,
+      HOLDFAST_HOST: 'bench',
+    };
+  }
+
+  /** JSON is YAML. */
+  define(definition: StoreDefinitionInput): void {
+    writeFileSync(join(this.#definitions, `${definition.store}.yaml`), JSON.stringify(definition), { mode: 0o600 });
+  }
+
+  /** Starts `holdfast up`. @returns seconds until engine and worker were ready */
+  async up(): Promise<number> {
+    const begin = performance.now();
+    const child = spawn(process.execPath, [CLI, 'up', '--json'], {
+      env: { ...this.environment },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const ended = new Promise((resolve) => child.once('close', resolve));
+    const ready = await new Promise<EngineReady>((resolve, reject) => {
+      child.once('close', (status) => reject(new Error(`holdfast up ended with ${String(status)}`)));
+      createInterface({ input: child.stdout }).on('line', (line) => {
+        const message = JSON.parse(line) as { readonly type: string } & EngineReady;
+        if (message.type === 'ready') resolve(message);
+      });
+    });
+    this.#up = { child, ready, ended };
+    return (performance.now() - begin) / 1000;
+  }
+
+  get ready(): EngineReady {
+    if (this.#up === undefined) throw new Error('holdfast is not up');
+    return this.#up.ready;
+  }
+
+  async down(): Promise<void> {
+    this.#up?.child.kill('SIGTERM');
+    await this.#up?.ended;
+    this.#up = undefined;
+  }
+
+  /** Runs a command of the CLI that carries out a protocol. */
+  async command<Report>(...argv: readonly string[]): Promise<Answer<Report>> {
+    const { seconds, stdout } = await run([process.execPath, CLI, ...argv, '--json'], {
+      environment: this.environment,
+    });
+    const lines = stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as Record<string, unknown>);
+    const started = lines.find(({ type }) => type === 'started');
+    return {
+      seconds,
+      report: lines.at(-1) as Report,
+      workflowId: String(started?.workflowId),
+      runId: String(started?.runId),
+    };
+  }
+
+  /** Notes the peak of resident memory of every process of the installation while `work` goes on. */
+  async watched<T>(work: () => Promise<T>): Promise<T> {
+    const watch = watchPeaks(process.pid, nameOf, this.peaks);
+    try {
+      return await work();
+    } finally {
+      watch.stop();
+    }
+  }
+}
+
+/** What each process is, by its command line. */
+const nameOf: Naming = (argv) => {
+  const line = argv.join(' ');
+  if (line.includes('start-dev')) return 'temporal server';
+  if (line.includes('workers/main.js')) return 'worker';
+  if (line.includes('cut-process.js')) return 'cut process';
+  if (line.includes('live-process.js')) return 'process that reads live databases';
+  if (line.includes('supervisor-process.js') || line.includes('main.js up ')) return 'supervisor';
+  if (line.includes('cli/main.js')) return 'command';
+  return undefined;
+};

@@ -1,0 +1,86 @@
+// npm run bench [-- pause|throughput|temporal ...] [--json FILE] [--small] [--directory DIR] [--seed N] [--repeats N]
+// Figures of this machine as tables on stdout and, with --json, in a file. docs/performance.md says what they mean.
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { cpus, release, tmpdir, totalmem } from 'node:os';
+import { join, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { HOLDFAST_VERSION } from '../domain/version.js';
+import { measureThroughput, throughputTables } from './throughput.js';
+
+const PARTS = ['pause', 'throughput', 'temporal'] as const;
+type Part = (typeof PARTS)[number];
+
+interface Settings {
+  readonly directory: string;
+  readonly small: boolean;
+  readonly seed: number;
+  readonly repeats: number;
+}
+
+const say = (line: string): void => void process.stderr.write(`${line}\n`);
+
+async function measure(
+  part: Part,
+  { directory, small, seed, repeats }: Settings,
+): Promise<{ readonly result: object; readonly tables: string }> {
+  switch (part) {
+    case 'throughput': {
+      const result = await measureThroughput({ directory, scale: small ? 0.05 : 1, seed, repeats }, say);
+      return { result, tables: throughputTables(result) };
+    }
+    case 'pause':
+    case 'temporal':
+      throw new Error('to come');
+  }
+}
+
+function machine(): object {
+  const [first] = cpus();
+  return {
+    cpus: cpus().length,
+    model: first?.model ?? 'unknown',
+    memoryGib: Math.round(totalmem() / 1024 ** 3),
+    kernel: release(),
+    node: process.version,
+    holdfast: HOLDFAST_VERSION,
+    asRoot: process.getuid?.() === 0,
+  };
+}
+
+async function main(): Promise<void> {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      json: { type: 'string' },
+      small: { type: 'boolean', default: false },
+      directory: { type: 'string' },
+      seed: { type: 'string', default: '42' },
+      repeats: { type: 'string', default: '3' },
+    },
+  });
+  const parts = positionals.length === 0 ? PARTS : PARTS.filter((part) => positionals.includes(part));
+  if (positionals.some((name) => !PARTS.some((part) => part === name)))
+    throw new Error(`parts are ${PARTS.join(', ')}`);
+  const directory =
+    values.directory === undefined ? mkdtempSync(join(tmpdir(), 'holdfast-bench-')) : resolve(values.directory);
+  mkdirSync(directory, { recursive: true });
+  const results: Record<string, object> = {};
+  try {
+    for (const part of parts) {
+      const { result, tables } = await measure(part, {
+        directory,
+        small: values.small,
+        seed: Number(values.seed),
+        repeats: Number(values.repeats),
+      });
+      results[part] = result;
+      process.stdout.write(`## ${part}\n\n${tables}\n\n`);
+    }
+  } finally {
+    if (values.directory === undefined) rmSync(directory, { recursive: true, force: true });
+  }
+  if (values.json !== undefined)
+    writeFileSync(values.json, `${JSON.stringify({ machine: machine(), small: values.small, ...results }, null, 2)}\n`);
+}
+
+await main();
