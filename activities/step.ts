@@ -7,8 +7,10 @@ import type { LockGrant, Progress } from '../domain/protocol.js';
 import type { StepId } from '../domain/steps.js';
 import { LIMITS } from '../domain/limits.js';
 import { Stop, assert, stopModel } from '../domain/stop.js';
+import type { StopCode } from '../domain/stop.js';
 import { translateErrno } from '../files/errors.js';
 import { elapsedSince } from '../control/clock.js';
+import { critical } from '../control/lock.js';
 import { openStoreRoom } from '../control/store-room.js';
 import type { StoreRoom } from '../control/store-room.js';
 
@@ -67,6 +69,8 @@ async function run<Input extends StepInput, Output>(
   const timer = setInterval(beat, LIMITS.heartbeatIntervalMillis);
   try {
     const room = await openStoreRoom(dependencies.definitionsDirectory, input.store);
+    // Before anything: a run that was reset into its middle, or whose lock was taken over, must not even run a hook
+    if (!retryable && isGranted(input)) await critical(room, input.grant, () => undefined);
     return await body(input, {
       dependencies,
       room,
@@ -82,14 +86,23 @@ async function run<Input extends StepInput, Output>(
   }
 }
 
+/**
+ * Refusals that trying again can't mend: a lock that was taken over does not come back, and a former state that can't
+ * be put back is for a person to look at, with the fence up and both trees kept.
+ */
+const FINAL: ReadonlySet<string> = new Set<StopCode>(['lock_lost', 'undo_failed']);
+
+function isGranted(input: StepInput): input is GrantedInput {
+  return 'grant' in input;
+}
+
 function failureOf(error: unknown, input: StepInput, signal: AbortSignal, retryable: boolean): Error {
   // What a cancelled step was interrupted in (a hook that was killed, a copy that was given up) is no refusal of its own
   if (signal.aborted && !retryable) return new CancelledFailure(`step ${input.step} was cancelled`, [], error instanceof Error ? error : undefined);
   const stop = translateErrno(error, { step: input.step });
   if (stop instanceof Stop) {
     const model = stopModel(stop.code, stop.message, { ...stop.details, step: input.step });
-    // A lock that was taken over does not come back: trying again would never end, and hold the store's workflow id
-    return ApplicationFailure.create({ message: stop.message, type: stop.code, nonRetryable: !retryable || stop.code === 'lock_lost', details: [model], cause: stop });
+    return ApplicationFailure.create({ message: stop.message, type: stop.code, nonRetryable: !retryable || FINAL.has(stop.code), details: [model], cause: stop });
   }
   // A programming error: never a STOP, and never tried again as if the world had failed
   return ApplicationFailure.create({ message: stop.message, type: 'defect', nonRetryable: !retryable, details: [{ step: input.step }], cause: stop });
