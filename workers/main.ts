@@ -18,6 +18,8 @@ import { createLog } from './log.js';
 import { installRuntime } from './runtime.js';
 
 const WORKFLOWS_CACHED_MAX = 100;
+/** How long a run is left to the worker that has it cached; by default 10 s, which compensation would wait after a kill. */
+const STICKY_MILLIS = 2_000;
 /** More slots than stores on a host: a full worker looks like an absent one. */
 const ACTIVITIES_MAX = 100;
 /** TASK_QUEUE_TYPE_WORKFLOW and _ACTIVITY of Temporal's API. */
@@ -75,6 +77,7 @@ async function createWorkers(connection: NativeConnection, namespace: string, id
     taskQueue: WORKFLOW_QUEUE,
     workflowBundle: { codePath: BUNDLE_PATH },
     maxCachedWorkflows: WORKFLOWS_CACHED_MAX,
+    stickyQueueScheduleToStartTimeout: STICKY_MILLIS,
   });
   const forHost = await Worker.create({
     ...common,

@@ -1,0 +1,77 @@
+// T-2, T-7: Temporal itself is killed and started again from its file while a protocol is held in a hook. The default
+// heartbeat timeout is longer than that, so the protocol does not even notice.
+import { setTimeout as sleep } from 'node:timers/promises';
+import { describe, expect, test } from 'vitest';
+import { asRefusal } from '../../client/protocols.js';
+import type { Operation } from '../../client/protocols.js';
+import type { BackupReport, RestoreReport } from '../../domain/protocol.js';
+import { eventually, useEngine } from '../support/engine.js';
+import type { TestEngine } from '../support/engine.js';
+import { requires } from '../support/requires.js';
+import { LATEST, makeStore } from '../support/store.js';
+
+const OPTIONS = { requestedBy: 'test' } as const;
+
+/** Kills the server, for good measure between two of its writes, and waits until its supervisor has another one up. */
+async function killServer(engine: TestEngine): Promise<void> {
+  const before = engine.session.supervisor()?.enginePid;
+  if (before === undefined) throw new Error('the session has no embedded engine');
+  process.kill(before, 'SIGKILL');
+  await eventually('another server is up', () => {
+    const now = engine.session.supervisor()?.enginePid;
+    return now !== undefined && now !== before;
+  }, 60_000);
+}
+
+/** The end of a run, asked for again where the connection of before was lost. */
+async function endOf<Report>(engine: TestEngine, { workflowId, runId }: Operation<Report>): Promise<Report> {
+  const handle = engine.session.client.workflow.getHandle(workflowId, runId);
+  await eventually('the run has ended', async () => {
+    try {
+      return (await handle.describe()).status.name !== 'RUNNING';
+    } catch {
+      await sleep(200); // The server is not back yet, or the connection is being made anew
+      return false;
+    }
+  }, 90_000);
+  try {
+    return (await handle.result()) as Report;
+  } catch (error) {
+    throw asRefusal(error);
+  }
+}
+
+describe.skipIf(requires('temporal'))('T-7 Temporal killed and started again from its file', () => {
+  const engine = useEngine();
+
+  test('during a backup, the backup is made', async () => {
+    const store = makeStore(engine(), 'restarted', { hooks: ['quiesce', 'resume'] });
+    const hold = store.holdHook('quiesce');
+    const started: Operation<BackupReport> = await engine().holdfast.backup(store.name, OPTIONS);
+    await hold.held();
+    await killServer(engine());
+    hold.letGo();
+    const report = await endOf(engine(), started);
+    expect(store.published()).toEqual([report.artefact.split('/').at(-1)]);
+    expect(store.hooksRun()).toEqual(['quiesce', 'resume']);
+    expect(store.leftovers()).toEqual([]);
+  });
+
+  test('during a restore, the store is restored, once', async () => {
+    const store = makeStore(engine(), 'restarted', { hooks: ['detach', 'attach', 'caches'] });
+    await store.backup();
+    store.addItem('four');
+    const { digest } = await store.plan();
+    // Exchanged, not committed: the worst moment to be alone
+    const hold = store.holdHook('caches');
+    const started: Operation<RestoreReport> = await engine().holdfast.restore(store.name, LATEST, digest, OPTIONS);
+    await hold.held();
+    await killServer(engine());
+    hold.letGo();
+    await endOf(engine(), started);
+    expect(store.items()).toEqual(['one', 'two', 'three']);
+    expect(store.hooksRun()).toEqual(['detach', 'caches', 'attach']);
+    expect(store.epochCounter()).toBe(1);
+    expect(store.leftovers()).toEqual([]);
+  });
+});
