@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path';
 import type { RootDefinition, StoreDefinition } from '../domain/definition.js';
 import { Stop } from '../domain/stop.js';
 import { exchangeMode } from '../files/exchange.js';
+import type { ExchangeMode } from '../files/exchange.js';
 import { assertSupportedFilesystem } from '../files/mounts.js';
 import { loadDefinition } from './definitions.js';
 
@@ -32,10 +33,21 @@ export async function openStoreRoom(definitionsDirectory: string, store: string)
 
 export async function roomOf(definition: StoreDefinition): Promise<StoreRoom> {
   const roots: RoomRoot[] = [];
-  for (const root of definition.roots) roots.push({ definition: root, ...(await exchangeMode(root.path)) });
+  for (const root of definition.roots) roots.push({ definition: root, ...(await placeOf(root.path)) });
   const first = roots[0];
   if (first === undefined) throw new Error('defect: a store without roots passed the schema');
   return { definition, controlDirectory: first.controlDirectory, roots };
+}
+
+/**
+ * A store that was worked on inside its root stays so. The user of the worker may not write the parent where root may:
+ * `holdfast recover` and the start-up gate, run as root, would look for lock and fence in another place and find none.
+ */
+async function placeOf(path: string): Promise<ExchangeMode> {
+  const place = await exchangeMode(path);
+  const inside = join(path, '.holdfast');
+  if (place.mode === 'entries' || !existsSync(join(inside, 'lock.db'))) return place;
+  return { mode: 'entries', why: 'the control directory is in the root', controlDirectory: inside };
 }
 
 /** The tree that is staged, and later kept as the rollback point, for one root of one operation. */

@@ -83,24 +83,24 @@ async function crash(engine: TestEngine, store: TestStore, victim: Victim, point
   const digest = point.protocol === 'backup' ? '' : (await (await holdfast.plan(store.name, source, options)).result()).digest;
   let ended: (value: unknown) => void = () => undefined;
   const ends = new Promise((resolve) => (ended = resolve));
-  let result: Promise<unknown> = Promise.resolve();
+  let result: Promise<{ readonly error: Error | null }> = Promise.resolve({ error: null });
   let operation = '';
   const { calls, killed } = await victim.killAt(point.at, ends, async () => {
     const started = await (point.protocol === 'backup' ? holdfast.backup(store.name, options) : holdfast.restore(store.name, source, digest, options));
     operation = started.operation;
-    result = started.result().then((report) => ({ report }), (error: unknown) => ({ error }));
+    result = started.result().then(() => ({ error: null }), (error: unknown) => ({ error: error instanceof Error ? error : new Error(String(error)) }));
     void result.then(ended);
   });
   if (!killed) {
-    const outcome = (await result) as { readonly error?: unknown };
-    if (outcome.error !== undefined) throw outcome.error;
+    const { error } = await result;
+    if (error !== null) throw error;
   } else if (point.way === 'recover') {
     await recoverStore(await openStoreRoom(engine.definitionsDirectory, store.name), 'test');
     for (const id of [executionId(store.name), requestId(store.name, operation)]) await terminate(engine, id);
   } else {
     const other = await Victim.start(engine, victim.host);
-    const outcome = (await result) as { readonly error?: unknown };
-    if (outcome.error !== undefined && !(outcome.error instanceof Stop)) throw outcome.error;
+    const { error } = await result;
+    if (error !== null && !(error instanceof Stop)) throw error;
     await other.kill();
   }
   await eventually('no process of the worker is left', () => victim.processes().filter(({ pid }) => pid !== victim.pid).length === 0, 15_000);
