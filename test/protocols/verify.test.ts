@@ -1,16 +1,16 @@
 // The protocol verify against real artefacts: what is damaged in whatever way is refused by its own code, and nothing is
 // changed by looking. Clauses F-14, F-40.
-import { appendFileSync, copyFileSync, cpSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { appendFileSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
-import Database from 'better-sqlite3';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { STOPS } from '../../domain/stop.js';
 import type { StopCode } from '../../domain/stop.js';
 import { treeDigest } from '../../files/tree-digest.js';
+import { alterConsistently, damagedCopy, rot, sha256Of } from '../support/artefact.js';
 import { stopOf, useEngine } from '../support/engine.js';
 import { requires } from '../support/requires.js';
-import { TestStore } from '../support/store.js';
+import { TestStore, sql } from '../support/store.js';
 
 describe.skipIf(requires('temporal'))('verify', () => {
   const engine = useEngine();
@@ -21,14 +21,6 @@ describe.skipIf(requires('temporal'))('verify', () => {
     artefact = (await store.backup()).artefact;
   });
   const verify = async (backup: string) => (await engine().holdfast.verify(store.name, backup, { requestedBy: 'test' })).result();
-
-  /** A copy of the artefact elsewhere, damaged: found by its path. */
-  const damaged = (name: string, damage: (path: string) => void): string => {
-    const path = join(store.directory, 'copies', name);
-    cpSync(artefact, path, { recursive: true, preserveTimestamps: true });
-    damage(path);
-    return path;
-  };
 
   test('verify.bytes, verify.databases: a sound artefact passes, and is not touched', async () => {
     // SQLite makes and removes sidecars when it reads a WAL database, which alters the time of its directory
@@ -51,11 +43,10 @@ describe.skipIf(requires('temporal'))('verify', () => {
     ['checksum_mismatch', 'one byte of a file differs', (path) => writeFileSync(join(path, 'data/data/files/one'), 'onE')],
     ['checksum_mismatch', 'a database has grown', (path) => appendFileSync(join(path, 'data/data/a.db'), '\0')],
     ['checksum_mismatch', 'the manifest was edited together with a file', (path) => {
-      writeFileSync(join(path, 'data/data/files/one'), 'onE');
-      const manifest = join(path, 'manifest.json');
-      const sha256 = execFileSync('sha256sum', [join(path, 'data/data/files/one')], { encoding: 'utf8' }).slice(0, 64);
-      const old = execFileSync('sha256sum', [join(artefact, 'data/data/files/one')], { encoding: 'utf8' }).slice(0, 64);
-      writeFileSync(manifest, readFileSync(manifest, 'utf8').replace(old, sha256));
+      const [file, manifest] = [join(path, 'data/data/files/one'), join(path, 'manifest.json')];
+      const old = sha256Of(file);
+      writeFileSync(file, 'onE');
+      writeFileSync(manifest, readFileSync(manifest, 'utf8').replace(old, sha256Of(file)));
     }],
     ['file_missing', 'a file is gone', (path) => rmSync(join(path, 'data/data/files/deep/two'))],
     ['file_extra', 'a file was added', (path) => writeFileSync(join(path, 'data/data/files/three'), '')],
@@ -73,34 +64,18 @@ describe.skipIf(requires('temporal'))('verify', () => {
     ['artefact_missing', 'it is gone', (path) => rmSync(path, { recursive: true })],
   ];
   test.each(DAMAGES)('verify.bytes: %s where %s', async (code, what, damage) => {
-    const path = damaged(what.replaceAll(' ', '-'), damage);
-    const stop = await stopOf(verify(path));
-    expect(stop.code).toBe(code);
+    const stop = await stopOf(verify(damagedCopy(artefact, store.directory, damage)));
+    expect(stop.code, what).toBe(code);
   });
 
   test('verify.databases: a database that is damaged behind a manifest of another host is integrity_failed', async () => {
-    const path = damaged('rotten', (copy) => {
-      const database = join(copy, 'data/data/a.db');
-      const before = execFileSync('sha256sum', [database], { encoding: 'utf8' }).slice(0, 64);
-      const bytes = readFileSync(database);
-      bytes.fill(0xff, 4096 + 8, 4096 + 400);
-      writeFileSync(database, bytes);
-      const after = execFileSync('sha256sum', [database], { encoding: 'utf8' }).slice(0, 64);
-      rewriteManifest(copy, (text) => text.replaceAll(before, after));
-    });
+    const path = damagedCopy(artefact, store.directory, (copy) => alterConsistently(copy, 'a.db', rot));
     expect((await stopOf(verify(path))).code).toBe('integrity_failed');
   });
 
   test('verify.databases: a database without a required table is required_table_missing', async () => {
-    const path = damaged('tableless', (copy) => {
-      const database = join(copy, 'data/data/a.db');
-      const facts = () => ({ sha256: execFileSync('sha256sum', [database], { encoding: 'utf8' }).slice(0, 64) });
-      const before = facts();
-      const connection = new Database(database);
-      connection.exec('ALTER TABLE item RENAME TO thing');
-      connection.close();
-      rewriteManifest(copy, (text) => text.replaceAll(before.sha256, facts().sha256));
-    });
+    const path = damagedCopy(artefact, store.directory, (copy) =>
+      alterConsistently(copy, 'a.db', (database) => sql(database, 'ALTER TABLE item RENAME TO thing')));
     expect((await stopOf(verify(path))).code).toBe('required_table_missing');
   });
 
@@ -113,7 +88,6 @@ describe.skipIf(requires('temporal'))('verify', () => {
     expect(stop.details['candidates']).toEqual([one, two].map((path) => path.split('/').at(-1)).toSorted());
     expect((await stopOf(ask('nothing'))).code).toBe('artefact_missing');
     // A newest backup that is damaged is told, not passed over for an older one
-    copyFileSync(join(one, 'manifest.json'), join(second.directory, 'kept'));
     rmSync(join([one, two].toSorted().at(-1) ?? '', 'manifest.json'));
     expect((await stopOf(ask('latest'))).code).toBe('manifest_missing');
     second.forget();
@@ -127,12 +101,4 @@ describe.skipIf(requires('temporal'))('verify', () => {
     expect(STOPS[stop.code].exit).toBe(78);
     other.forget();
   });
-
-  /** As if the backup came from elsewhere: nothing here has seen its manifest. */
-  function rewriteManifest(copy: string, edit: (text: string) => string): void {
-    const path = join(copy, 'manifest.json');
-    const text = edit(readFileSync(path, 'utf8'));
-    const { backupId } = JSON.parse(text) as { backupId: string };
-    writeFileSync(path, text.replace(backupId, '00000000-0000-4000-8000-000000000000'));
-  }
 });
