@@ -3,6 +3,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { withControlDatabase } from '../control/control-database.js';
+import type { RollbackPoint } from '../control/control-database.js';
 import { formerDigest } from '../control/former.js';
 import { critical } from '../control/lock.js';
 import type { RoomRoot, StoreRoom } from '../control/store-room.js';
@@ -13,6 +14,8 @@ import type { DatabaseFacts } from '../domain/manifest.js';
 import { assertFloor, assertHistoryKept, assertMigrationsCompatible } from '../domain/sequence.js';
 import type { Witness } from '../domain/sequence.js';
 import { Stop } from '../domain/stop.js';
+import { matchesPath } from '../files/members.js';
+import { walkTree } from '../files/walk.js';
 import type { FactsRequest } from '../sqlite/facts.js';
 import { readLiveFacts } from '../sqlite/live.js';
 import { checkDatabase } from '../sqlite/check.js';
@@ -56,16 +59,24 @@ export const comparePoint = (dependencies: ActivityDependencies) =>
         throw new Stop('checksum_mismatch', `the tree of rollback point ${point.id} is not what was kept`, { tree: former.tree, expected: former.sha256, found });
       }
       const root = rootOf(room, former.root);
-      for (const definition of former.definition.databases) {
-        const path = join(former.tree, definition.path);
-        if (!existsSync(path)) continue;
-        const [facts] = await readLiveFacts([factsRequest(path, definition, false)], signal);
+      for (const { path, definition } of await databasesOf(former)) {
+        const [facts] = await readLiveFacts([factsRequest(join(former.tree, path), definition, false)], signal);
         // A damaged database comes back as it was: the plan said so, and was approved
-        if (facts !== undefined && 'facts' in facts) pairs.push({ root, path: definition.path, definition, incoming: facts.facts });
+        if (facts !== undefined && 'facts' in facts) pairs.push({ root, path, definition, incoming: facts.facts });
       }
     }
     return compareWithLive(input, room, pairs, signal);
   });
+
+/** The listed databases that a rollback point holds, by path or glob. */
+async function databasesOf({ tree, definition }: RollbackPoint['roots'][number]): Promise<readonly { readonly path: string; readonly definition: DatabaseDefinition }[]> {
+  if (!existsSync(tree)) return [];
+  const walked = await walkTree(tree, { detectDatabases: true });
+  return walked.flatMap(({ path, isDatabase }) => {
+    const listed = isDatabase === true ? definition.databases.find((database) => matchesPath(database.path, path)) : undefined;
+    return listed === undefined ? [] : [{ path, definition: listed }];
+  });
+}
 
 function rootOf(room: StoreRoom, name: string): RoomRoot {
   const root = room.roots.find((candidate) => candidate.definition.name === name);
