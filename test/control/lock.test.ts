@@ -93,6 +93,18 @@ describe('tokens', () => {
     expect(effects).toBe(1);
   });
 
+  test('a late step of the same operation makes no effect once settling has raised the token', async () => {
+    const { room } = await makeTestRoom();
+    const old = await acquireLock(room, claimant(), saysRun('unknown'));
+    const settling = await withControlDatabase(room.controlDirectory, (database) => {
+      const { owner } = database.lock();
+      if (owner === null) throw new Error('no owner');
+      return database.grant(owner);
+    });
+    expect(await codeOf(journal(room, old, { event: 'fencing' }))).toBe('lock_lost');
+    await expect(journal(room, settling, { event: 'fencing' })).resolves.toBeUndefined();
+  });
+
   test('a released lock accepts no effect of its former owner', async () => {
     const { room } = await makeTestRoom();
     const grant = await acquireLock(room, claimant(), saysRun('unknown'));
