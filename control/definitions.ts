@@ -1,6 +1,6 @@
 // Store definitions are read from a directory that belongs to the user of the worker or root and that nobody else
 // can write: orders name a store, never a definition, because the embedded engine has no authentication on loopback.
-import { open, readdir, realpath, stat } from 'node:fs/promises';
+import { lstat, open, readdir, realpath, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { LineCounter, isMap, isNode, isScalar, parseDocument } from 'yaml';
 import type { Document, Node } from 'yaml';
@@ -10,6 +10,8 @@ import { isStoreName } from '../domain/protocol.js';
 import { storeDefinitionSchema, toStoreDefinition } from '../domain/schema/definition.js';
 import { Stop } from '../domain/stop.js';
 import { translateErrno } from '../files/errors.js';
+
+const READ_TRIES = 10;
 
 /**
  * Reads the definition of one store, and holds its roots against those of all others.
@@ -33,9 +35,36 @@ export async function loadDefinitions(directory: string): Promise<readonly Store
   await assertTrusted(directory);
   const names = (await readdir(directory)).filter((name) => name.endsWith('.yaml')).sort();
   const definitions: StoreDefinition[] = [];
-  for (const name of names) definitions.push(await readDefinition(join(directory, name)));
+  for (const name of names) {
+    const definition = await readUnlessRemoved(join(directory, name));
+    if (definition !== null) definitions.push(definition);
+  }
   await assertRootsApart(definitions);
   return definitions;
+}
+
+/** null: removed since the directory was listed. A link that leads nowhere is there, and stops. */
+async function readUnlessRemoved(path: string): Promise<StoreDefinition | null> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await readDefinition(path);
+    } catch (error) {
+      if (!(await isListed(path))) return null;
+      // It may have gone and come back meanwhile, as files that are replaced do
+      const isAbsence = (error instanceof Stop && error.code === 'definition_missing') || (error as NodeJS.ErrnoException).code === 'ENOENT';
+      if (!isAbsence || tries === READ_TRIES) throw error;
+    }
+  }
+}
+
+async function isListed(path: string): Promise<boolean> {
+  try {
+    await lstat(path);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
+    throw translateErrno(error, { path });
+  }
 }
 
 async function assertTrusted(path: string): Promise<void> {

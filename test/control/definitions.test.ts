@@ -1,7 +1,8 @@
 // Definitions: read only from where nobody else can write, refused with the line that is wrong (DESIGN.md "Workflows").
 import { chmodSync, chownSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { copyFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { loadDefinition, loadDefinitions, parseDefinition } from '../../control/definitions.js';
 import { LIMITS } from '../../domain/limits.js';
 import { Stop } from '../../domain/stop.js';
@@ -87,6 +88,32 @@ describe('the definitions directory', () => {
     const directory = directoryWith({});
     symlinkSync(join(open, 'one.yaml'), join(directory, 'one.yaml'));
     expect(await codeOf(loadDefinition(directory, 'one'))).toBe('definition_untrusted');
+  });
+});
+
+describe('definitions that come and go', () => {
+  test('do not disturb the operations of other stores', async () => {
+    const directory = directoryWith({ 'one.yaml': yaml('one') });
+    const aside = join(temporaryDirectory(), 'two.yaml');
+    writeFileSync(aside, yaml('two'), { mode: 0o644 });
+    let going = true;
+    onTestFinished(() => void (going = false));
+    const toggling = (async () => {
+      while (going) {
+        await copyFile(aside, join(directory, 'two.tmp'));
+        await rename(join(directory, 'two.tmp'), join(directory, 'two.yaml'));
+        await rm(join(directory, 'two.yaml'));
+      }
+    })();
+    for (let time = 0; time < 300; time += 1) expect((await loadDefinition(directory, 'one')).store).toBe('one');
+    going = false;
+    await toggling;
+  });
+
+  test('a link that leads nowhere is no definition that went: what it says can not be ruled out', async () => {
+    const directory = directoryWith({ 'one.yaml': yaml('one') });
+    symlinkSync(join(directory, 'absent'), join(directory, 'two.yaml'));
+    expect(await codeOf(loadDefinition(directory, 'one'))).toBe('definition_missing');
   });
 });
 
