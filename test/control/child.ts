@@ -54,8 +54,8 @@ if (order.does === 'count') {
     say(JSON.stringify(grant));
     if (order.stays) await forever();
   } else {
-    await journal(room, grant, { event: 'quiescing' });
-    await startGuard(room, grant);
+    await journal(room, grant, { event: order.hook === 'detach' ? 'detaching' : 'quiescing' });
+    if (order.hook !== 'detach') await startGuard(room, grant);
     say(JSON.stringify(grant));
     const hook = order.hook === null ? undefined : room.definition.hooks[order.hook];
     if (order.hook !== null && hook !== undefined) await runHook(order.hook, hook, { store: room.definition.store, operation: grant.operation });

@@ -2,6 +2,7 @@
 // shows the application a store in between, and settling that is killed is simply begun again (SM-9, T-7).
 import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import { withControlDatabase } from '../../control/control-database.js';
 import { raiseFence, readFence } from '../../control/fence.js';
@@ -75,6 +76,17 @@ describe('settling', () => {
     await settleOperation(tested.room, grant.operation, grant.runId, 'stopped');
     expect(await settleOperation(tested.room, grant.operation, grant.runId, 'stopped')).toBeNull();
     expect((await recoverStore(tested.room, 'test')).settled).toEqual([]);
+    expect(tested.ran()).toEqual(['attach']);
+  });
+
+  test('ends a detach hook that outlived its worker before it attaches: it would stop the application again', async () => {
+    const tested = await makeTestRoom({ detach: 'sleep 1', attach: '' });
+    const worker = startChild({ room: tested.room, does: 'guard', claimant: claimant(), hook: 'detach' });
+    await worker.line();
+    await sleep(150);
+    await worker.kill();
+    expect((await recoverStore(tested.room, 'test')).settled).toMatchObject([{ hooks: ['attach'] }]);
+    await sleep(1_200);
     expect(tested.ran()).toEqual(['attach']);
   });
 
