@@ -1,10 +1,11 @@
 // What every command shares: its options, its output, a session with the engine, and how help is written.
 import { userInfo } from 'node:os';
 import { Command } from 'commander';
-import { openEngine } from '../client/connection.js';
 import type { EngineSession } from '../client/connection.js';
-import { createHoldfast } from '../client/protocols.js';
+import { definitionsDirectory, hostName } from '../client/host-settings.js';
 import type { Holdfast, OperationOptions } from '../client/protocols.js';
+import { isStoreName } from '../domain/protocol.js';
+import { Stop } from '../domain/stop.js';
 import type { STOPS } from '../domain/stop.js';
 import { createOutput } from './output.js';
 import type { Output } from './output.js';
@@ -44,9 +45,10 @@ export function describeCommand({ name, summary, examples, exits }: CommandText)
   return new Command(name)
     .summary(summary)
     .description(summary)
+    .configureHelp({ showGlobalOptions: true })
     .addHelpText('after', [
       '', 'Examples:', ...examples.map((example) => `  $ ${example}`),
-      '', 'Exit status:', ...statuses.map((status) => `  ${status}  ${EXIT_MEANINGS[status] ?? ''}`),
+      '', 'Exit status:', ...statuses.map((status) => `  ${String(status).padStart(2)}  ${EXIT_MEANINGS[status] ?? ''}`),
     ].join('\n'));
 }
 
@@ -66,12 +68,40 @@ export function operationOptions(command: Command, operation?: string): Operatio
   return { requestedBy: requestedBy(), ...(host === undefined ? {} : { host }), ...(operation === undefined ? {} : { operation }) };
 }
 
-/** Opens the engine for as long as `use` runs. */
-export async function withHoldfast<T>(output: Output, use: (holdfast: Holdfast, session: EngineSession) => Promise<T>): Promise<T> {
-  const session = await openEngine({ onProgress: (line) => output.note(line) });
+/**
+ * The definitions directory, for a command that looks at this host itself.
+ * @throws Stop usage when another host is asked for: its stores can't be seen from here
+ */
+export function localDefinitions(command: Command): string {
+  const { host } = command.optsWithGlobals<GlobalOptions>();
+  if (host !== undefined && host !== hostName()) {
+    throw new Stop('usage', `\`holdfast ${command.name()}\` looks at the host it runs on, which is ${hostName()}; run it on ${host}`, { host, thisHost: hostName() });
+  }
+  return definitionsDirectory();
+}
+
+/** Opens the engine for as long as `use` runs. @throws Stop usage, definition_missing and the like, before anything starts */
+export async function withHoldfast<T>(command: Command, stores: readonly string[], use: (holdfast: Holdfast, session: EngineSession) => Promise<T>): Promise<T> {
+  for (const store of stores) await assertDefined(command, store);
+  const { openEngine } = await import('../client/connection.js');
+  const { createHoldfast } = await import('../client/protocols.js');
+  const session = await openEngine({ onProgress: (line) => outputOf(command).note(line) });
   try {
     return await use(createHoldfast(session), session);
   } finally {
     await session.close();
   }
+}
+
+/**
+ * A mistyped store is told at once, not by the worker once an engine is up. Where the store is another host's, or the
+ * engine is a cluster that this machine may be no host of, only that host's worker knows its definitions.
+ */
+async function assertDefined(command: Command, store: string): Promise<void> {
+  if (!isStoreName(store)) throw new Stop('usage', `${JSON.stringify(store)} is not a store id`, { store });
+  const { host } = command.optsWithGlobals<GlobalOptions>();
+  const isElsewhere = (host !== undefined && host !== hostName()) || (process.env['TEMPORAL_ADDRESS'] ?? '') !== '';
+  if (isElsewhere) return;
+  const { loadDefinition } = await import('../control/definitions.js');
+  await loadDefinition(definitionsDirectory(), store);
 }

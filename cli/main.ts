@@ -7,6 +7,25 @@ import { HOLDFAST_VERSION } from '../domain/version.js';
 import { COMMANDS } from './commands/index.js';
 import { reportError } from './output.js';
 
+const ENVIRONMENT = `
+Environment:
+  HOLDFAST_DEFINITIONS_DIRECTORY  store definitions (default: /etc/holdfast/stores
+                                  for root, else ~/.config/holdfast/stores)
+  HOLDFAST_STATE_DIRECTORY        the embedded engine (default: /var/lib/holdfast
+                                  for root, else ~/.local/state/holdfast)
+  HOLDFAST_HOST                   name of this host (default: its host name)
+  HOLDFAST_REQUESTED_BY           who asks, in manifests and the audit log
+                                  (default: the user, or who called sudo)
+  HOLDFAST_LOG_LEVEL              of engine and worker: debug, info, warn, error
+  HOLDFAST_TEMPORAL_BINARY        the \`temporal\` to use for the embedded engine
+  TEMPORAL_ADDRESS                a Temporal cluster to use instead of the
+                                  embedded engine, with TEMPORAL_NAMESPACE,
+                                  TEMPORAL_API_KEY and TEMPORAL_TLS_* of its SDK
+  HOLDFAST_UI_ADDRESS             the UI of that cluster, for links
+
+A refusal is a STOP: a code, what is safe, what to do, and an exit status.
+Interrupt a running protocol once, and it undoes what it has done and ends.`;
+
 function createProgram(): Command {
   const program = new Command('holdfast')
     .description('Fail-closed backup, restore and disaster recovery for software whose state is SQLite databases plus files.')
@@ -14,45 +33,42 @@ function createProgram(): Command {
     .option('--json', 'JSON Lines on stdout; the last line is a result or an error')
     .option('--quiet', 'no progress and no notes')
     .option('--host <name>', 'the host of the store (default: this one)')
-    .addHelpText('after', [
-      '', 'Environment:',
-      '  HOLDFAST_DEFINITIONS_DIRECTORY  store definitions (default: /etc/holdfast/stores for root, else ~/.config/holdfast/stores)',
-      '  HOLDFAST_STATE_DIRECTORY        the embedded engine (default: /var/lib/holdfast for root, else ~/.local/state/holdfast)',
-      '  TEMPORAL_ADDRESS                a Temporal cluster to use instead of the embedded engine',
-    ].join('\n'));
+    .addHelpText('after', ENVIRONMENT);
   for (const command of COMMANDS) program.addCommand(command());
   return program;
 }
 
-/** Everything that commander prints itself: help goes to stdout, complaints become a STOP of their own. */
-function prepare(command: Command, isJson: boolean): void {
-  command.exitOverride();
-  command.configureOutput({ writeErr: (text) => (isJson ? undefined : process.stderr.write(text)), outputError: () => undefined });
-  command.showHelpAfterError(false);
-  command.showSuggestionAfterError(true);
-  for (const child of command.commands) prepare(child, isJson);
+/** Everything that commander prints itself: help goes to stdout, complaints become a STOP that names the help to read. */
+function prepare(command: Command, isJson: boolean, path: string): void {
+  command.exitOverride((error) => {
+    if (error.exitCode === 0) throw error;
+    const message = error.code === 'commander.help' ? 'no command was given' : error.message.replace(/^error: /, '').replaceAll('\n', ' ');
+    throw new Stop('usage', message, { help: `${path} --help` });
+  });
+  command.configureOutput({
+    writeOut: (text) => void process.stdout.write(isJson ? `${JSON.stringify({ type: 'result', text: text.trimEnd() })}\n` : text),
+    writeErr: (text) => (isJson ? undefined : process.stderr.write(text)),
+    outputError: () => undefined,
+  });
+  for (const child of command.commands) prepare(child, isJson, `${path} ${child.name()}`);
 }
 
 async function main(argv: readonly string[]): Promise<number> {
   const isJson = argv.includes('--json');
   const program = createProgram();
-  prepare(program, isJson);
+  prepare(program, isJson, 'holdfast');
   try {
     await program.parseAsync([...argv]);
     return typeof process.exitCode === 'number' ? process.exitCode : 0;
   } catch (error) {
-    if (error instanceof CommanderError) {
-      if (error.exitCode === 0) return 0;
-      const message = error.code === 'commander.help' ? 'no command was given' : error.message.replace(/^error: /, '').replaceAll('\n', ' ');
-      return reportError(new Stop('usage', message, {}), isJson);
-    }
-    return reportError(error, isJson);
+    return error instanceof CommanderError && error.exitCode === 0 ? 0 : reportError(error, isJson);
   }
 }
 
-// A reader that goes away (`| head`) is no failure of ours
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code === 'EPIPE') process.exit(0);
-  throw error;
-});
+// A reader that goes away (`| head`) is no failure of ours, and no reason to leave a protocol: its exit status counts
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+  });
+}
 process.exitCode = await main(process.argv);

@@ -1,6 +1,7 @@
 // What the command line prints, and where: data on stdout, progress and notes on stderr. With --json stdout is JSON
 // Lines, and the last line is a `result` or an `error`, for arguments that were not understood too.
 import { STOPS, Stop, stopModel, EXIT_DEFECT } from '../domain/stop.js';
+import { withSuggestion } from './suggest.js';
 
 export interface OutputOptions {
   readonly json: boolean;
@@ -36,19 +37,40 @@ export function createOutput(options: OutputOptions): Output {
 /** Says what went wrong, with its remedy. @returns the exit status */
 export function reportError(error: unknown, json: boolean): number {
   if (error instanceof Stop) {
-    const model = stopModel(error.code, error.message, error.details);
+    const { code, message, details } = withSuggestion(error);
+    const model = stopModel(code, message, details);
     if (json) process.stdout.write(`${JSON.stringify({ type: 'error', ...model })}\n`);
-    else {
-      process.stderr.write(`STOP ${error.code}: ${error.message}\n`);
-      for (const [key, value] of Object.entries(error.details)) process.stderr.write(`  ${key}: ${typeof value === 'string' ? value : JSON.stringify(value)}\n`);
-      process.stderr.write(`  safe: ${model.safe}\n  what to do: ${model.remedy}\n`);
-    }
-    return STOPS[error.code].exit;
+    else process.stderr.write(`STOP ${code}: ${message}\n${describeDetails(details).join('')}  safe: ${model.safe}\n  what to do: ${model.remedy}\n`);
+    return STOPS[code].exit;
   }
   const message = error instanceof Error ? error.message : String(error);
+  const trace = error instanceof Error ? (error.stack ?? message) : message;
   if (json) process.stdout.write(`${JSON.stringify({ type: 'error', code: 'defect', message, exit: EXIT_DEFECT })}\n`);
-  else process.stderr.write(`defect: ${message}\n${error instanceof Error ? (error.stack ?? '') : ''}\nThis is a defect of holdfast, not a refusal. Please report it with these lines.\n`);
+  else process.stderr.write(`defect: ${trace}\nThis is a defect of holdfast, not a refusal. Please report it with these lines.\n`);
   return EXIT_DEFECT;
+}
+
+/** Details for people, a line each: what is nested is indented, what is absent is left out. */
+export function describeDetails(details: object, indent = '  '): string[] {
+  return Object.entries(details).flatMap(([key, value]: [string, unknown]) => {
+    if (value === null || value === undefined || (Array.isArray(value) && value.length === 0)) return [];
+    if (Array.isArray(value) && value.some((item) => typeof item === 'object')) {
+      return [`${indent}${key}:\n`, ...value.map((item) => `${indent}  ${describeItem(item)}\n`)];
+    }
+    if (Array.isArray(value)) return [`${indent}${key}: ${value.join(', ')}\n`];
+    if (typeof value === 'object') return [`${indent}${key}:\n`, ...describeDetails(value, `${indent}  `)];
+    const lines = textOf(value).trimEnd().split('\n');
+    return lines.length === 1 ? [`${indent}${key}: ${lines[0] ?? ''}\n`] : [`${indent}${key}:\n`, ...lines.map((line) => `${indent}  ${line}\n`)];
+  });
+}
+
+function describeItem(item: unknown): string {
+  if (typeof item !== 'object' || item === null) return textOf(item);
+  return Object.entries(item).map(([key, value]: [string, unknown]) => `${key} ${textOf(value)}`).join(', ');
+}
+
+function textOf(value: unknown): string {
+  return typeof value === 'string' ? value : (JSON.stringify(value) ?? '');
 }
 
 export function formatBytes(bytes: number): string {
@@ -64,6 +86,23 @@ export function formatBytes(bytes: number): string {
 
 export function formatMillis(millis: number): string {
   return millis < 1000 ? `${millis.toFixed(millis < 10 ? 2 : 0)} ms` : `${(millis / 1000).toFixed(1)} s`;
+}
+
+/** `1 file`, `2 files`. */
+export function formatCount(number: number, noun: string): string {
+  return `${number} ${noun}${number === 1 ? '' : 's'}`;
+}
+
+/** How long a protocol took, and the step that took the longest. */
+export function formatSteps(steps: readonly { readonly step: string; readonly millis: number }[]): string {
+  const total = steps.reduce((sum, { millis }) => sum + millis, 0);
+  const slowest = steps.reduce<(typeof steps)[number] | undefined>((most, entry) => (most === undefined || entry.millis > most.millis ? entry : most), undefined);
+  return slowest === undefined ? formatMillis(total) : `${formatMillis(total)}, of which ${slowest.step} ${formatMillis(slowest.millis)}`;
+}
+
+/** A word as a POSIX shell reads it back. */
+export function shellWord(word: string): string {
+  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", String.raw`'\''`)}'`;
 }
 
 /** A table with aligned columns; the first row is its head. */

@@ -5,7 +5,7 @@ import { Stop } from '../domain/stop.js';
 import { operationOptions, outputOf, withHoldfast } from './command.js';
 import { confirmLine, describePlan } from './commands/plan.js';
 import { follow } from './follow.js';
-import { formatBytes } from './output.js';
+import { formatBytes, formatCount, formatSteps } from './output.js';
 
 export interface ReplaceOptions {
   readonly confirm?: string;
@@ -15,11 +15,11 @@ export interface ReplaceOptions {
 /** @throws Stop approval_missing with the plan shown, when no digest is given */
 export async function replace(store: string, source: RestoreSource, options: ReplaceOptions, command: Command): Promise<void> {
   const output = outputOf(command);
-  await withHoldfast(output, async (holdfast) => {
+  await withHoldfast(command, [store], async (holdfast) => {
     if (options.confirm === undefined) {
       const planned = await follow(holdfast, store, await holdfast.plan(store, source, operationOptions(command)), output);
       if (!output.json) process.stdout.write(`${describePlan(planned).join('\n')}\n`);
-      throw new Stop('approval_missing', 'nothing was done: the plan is to be confirmed by its digest', { digest: planned.digest, confirm: confirmLine(store, source, planned), ...(output.json ? { plan: planned.plan } : {}) });
+      throw new Stop('approval_missing', 'nothing was done: the plan is to be confirmed by its digest', { digest: planned.digest, confirm: confirmLine(command, store, source, planned), ...(output.json ? { plan: planned.plan } : {}) });
     }
     const report = await follow(holdfast, store, await holdfast.restore(store, source, options.confirm, operationOptions(command, options.operation)), output);
     output.result(report, describeReport(report));
@@ -28,9 +28,10 @@ export async function replace(store: string, source: RestoreSource, options: Rep
 
 function describeReport(report: RestoreReport): string[] {
   return [
-    `${report.protocol} of ${report.store} done`,
-    `  ${report.files} files, ${formatBytes(report.sizeBytes)}`,
-    `  the former state is rollback point ${report.rollbackPoint}`,
-    `  epoch ${report.epoch.id} (restore ${report.epoch.counter} of this root)`,
+    `${report.protocol} of store ${report.store} done`,
+    `  holds     ${formatCount(report.files, 'file')}, ${formatBytes(report.sizeBytes)}`,
+    `  former    state kept as rollback point ${report.rollbackPoint}; back to it: \`holdfast rollback ${report.store}\``,
+    `  epoch     ${report.epoch.id} (${report.epoch.counter})`,
+    `  took      ${formatSteps(report.steps)}`,
   ];
 }

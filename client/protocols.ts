@@ -1,11 +1,12 @@
 // The typed API of the protocols: what the command line, and any other program, starts and follows them with.
 // Every operation has an id of its own, made here; the engine's workflow ids are domain/names.ts.
 import { randomUUID } from 'node:crypto';
-import { WorkflowExecutionAlreadyStartedError, WorkflowFailedError } from '@temporalio/client';
+import { ServiceError, WorkflowExecutionAlreadyStartedError, WorkflowFailedError, WorkflowNotFoundError } from '@temporalio/client';
 import type { WorkflowHandle } from '@temporalio/client';
 import { ApplicationFailure, CancelledFailure, TemporalFailure } from '@temporalio/common';
 import { LIMITS } from '../domain/limits.js';
 import { WORKFLOW_QUEUE, executionId, requestId } from '../domain/names.js';
+import { checkOrder, isStoreName } from '../domain/protocol.js';
 import type { BackupOrder, BackupReport, Order, PlanOrder, PlanReport, Progress, RequestOrder, RestoreReport, RestoreSource, VerifyOrder, VerifyReport } from '../domain/protocol.js';
 import { Stop, isStopCode } from '../domain/stop.js';
 import type { StopDetails } from '../domain/stop.js';
@@ -67,6 +68,7 @@ export function createHoldfast(session: EngineSession): Holdfast {
     ...(options.heartbeatTimeoutMillis === undefined ? {} : { heartbeatTimeoutMillis: options.heartbeatTimeoutMillis }),
   });
   const start = async <Report>(type: string, workflowId: string, order: Order): Promise<Operation<Report>> => {
+    checkOrder(order);
     try {
       const handle = await client.workflow.start<(order: Order) => Promise<Report>>(type, {
         taskQueue: WORKFLOW_QUEUE,
@@ -79,7 +81,7 @@ export function createHoldfast(session: EngineSession): Holdfast {
       });
       return operationOf(session, order.operation, handle, handle.firstExecutionRunId);
     } catch (error) {
-      if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
+      if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw asRefusal(error);
       throw new Stop('store_locked', `another operation of store ${order.store} is running`, { workflowId });
     }
   };
@@ -114,11 +116,24 @@ export function createHoldfast(session: EngineSession): Holdfast {
     progress,
   };
 
-  /** Executions first. */
+  async function openRun(workflowId: string): Promise<{ readonly workflowId: string; readonly runId: string } | undefined> {
+    try {
+      const { status, runId } = await client.workflow.getHandle(workflowId).describe();
+      return status.name === 'RUNNING' ? { workflowId, runId } : undefined;
+    } catch (error) {
+      if (error instanceof WorkflowNotFoundError) return undefined;
+      throw error;
+    }
+  }
+
+  /** Executions first, and asked for by their id: what is listed lags behind what was just started. */
   async function runsOf(store: string): Promise<readonly { readonly workflowId: string; readonly runId: string }[]> {
+    if (!isStoreName(store)) throw new Stop('usage', `${JSON.stringify(store)} is not a store id`, { store });
     const found: { workflowId: string; runId: string }[] = [];
+    const execution = await openRun(executionId(store));
+    if (execution !== undefined) found.push(execution);
     for await (const run of client.workflow.list({ query: `HoldfastStore = '${store}' AND ExecutionStatus = 'Running'` })) {
-      found.push({ workflowId: run.workflowId, runId: run.runId });
+      if (run.workflowId !== executionId(store)) found.push({ workflowId: run.workflowId, runId: run.runId });
     }
     return found.sort((left, right) => left.workflowId.length - right.workflowId.length);
   }
@@ -143,6 +158,9 @@ function operationOf<Report>(session: EngineSession, operation: string, handle: 
 
 /** The STOP that ended a run, or the defect. */
 export function asRefusal(error: unknown): unknown {
+  if (error instanceof ServiceError) {
+    return new Stop('engine_lost', 'the engine stopped answering', { reason: error.message }, { cause: error });
+  }
   if (!(error instanceof WorkflowFailedError)) return error;
   for (let cause: unknown = error.cause; cause instanceof TemporalFailure; cause = cause.cause) {
     if (cause instanceof CancelledFailure) return new Stop('cancelled', 'the operation was cancelled', {});

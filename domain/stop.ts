@@ -41,6 +41,7 @@ export const STOPS = {
   // 69: somebody does not answer
   engine_unreachable: { title: 'the Temporal engine does not answer', exit: 69, safe: 'nothing was started', remedy: 'check TEMPORAL_ADDRESS, or unset it to use the embedded engine' },
   engine_unavailable: { title: 'the temporal binary could not be found, downloaded or built', exit: 69, safe: 'nothing was started', remedy: 'put `temporal` on PATH, or install Go and try again' },
+  engine_lost: { title: 'the engine stopped answering', exit: 69, safe: 'an operation that was started goes on, or is undone, once engine and worker are back', remedy: 'start `holdfast up`, then see `holdfast watch` and `holdfast status`' },
   host_absent: { title: 'no worker of the host took the step in time', exit: 69, safe: NOTHING_KEPT, remedy: 'start `holdfast up` on the host' },
   // 73: the target exists
   target_exists: { title: 'the target exists', exit: 73, safe: 'the target is as it was', remedy: 'name a path that does not exist yet' },
@@ -60,7 +61,7 @@ export const STOPS = {
   pin_too_long: { title: 'a snapshot was pinned for longer than is allowed', exit: 75, safe: NOTHING_KEPT, remedy: 'raise pinSecondsMax, or use a faster destination' },
   wal_growth: { title: 'a write-ahead log grew beyond its limit while pinned', exit: 75, safe: NOTHING_KEPT, remedy: 'raise walGrowthBytesMax, or back up when less is written' },
   plan_stale: { title: 'more would be lost than was approved', exit: 75, safe: LIVE_UNTOUCHED, remedy: 'plan again, and approve the new plan' },
-  lock_lost: { title: 'the lock was taken over while the step ran', exit: 75, safe: 'the step made no effect after the takeover', remedy: 'see `holdfast audit` for who took over' },
+  lock_lost: { title: 'the lock was taken over while the step ran', exit: 75, safe: 'the step made no effect after the takeover', remedy: 'see audit.jsonl in the control directory for who took over' },
   worker_lost: { title: 'the worker was lost during a step', exit: 75, safe: 'the protocol was undone', remedy: 'see the worker log, then start the operation again' },
   step_timeout: { title: 'a step took longer than is allowed', exit: 75, safe: 'the protocol was undone', remedy: 'see the details for the step, then start the operation again' },
   cancelled: { title: 'the operation was cancelled', exit: 75, safe: 'the protocol was undone', remedy: 'start the operation again if it is wanted' },

@@ -128,7 +128,8 @@ async function main(): Promise<void> {
   try {
     await ensureSearchAttributes(connection, target.namespace);
     workers = await createWorkers(connection, target.namespace, identity);
-    if (isEnding) return;
+    // Nothing polls yet, and only a worker that ran lets go of the connection: the process just ends
+    if (isEnding) process.exit(0);
     const polling = untilPolling(connection, target.namespace, identity, () => isEnding).then(() => process.send?.('ready'));
     // One that ends, or fails, takes the others along: half a worker looks like a whole one
     const parts = [...workers.map((worker) => worker.run()), polling];

@@ -1,8 +1,9 @@
 // holdfast backup STORE
+import { basename } from 'node:path';
 import type { Command } from 'commander';
 import { describeCommand, operationOptions, outputOf, withHoldfast } from '../command.js';
 import { follow } from '../follow.js';
-import { formatBytes, formatMillis } from '../output.js';
+import { formatBytes, formatCount, formatMillis, formatSteps } from '../output.js';
 
 export function backupCommand(): Command {
   return describeCommand({
@@ -15,14 +16,15 @@ export function backupCommand(): Command {
     .option('--operation <uuid>', 'id of the operation: the same id never runs twice')
     .action(async (store: string, options: { readonly operation?: string }, command: Command) => {
       const output = outputOf(command);
-      await withHoldfast(output, async (holdfast) => {
+      await withHoldfast(command, [store], async (holdfast) => {
         const report = await follow(holdfast, store, await holdfast.backup(store, operationOptions(command, options.operation)), output);
         output.result(report, [
-          `backup ${report.backupId}`,
-          `  ${report.artefact}`,
-          `  ${report.databases} databases and ${report.files - report.databases} other files, ${formatBytes(report.sizeBytes)}`,
-          `  writers paused for ${formatMillis(report.cut.pauseMillis)} (${report.cut.lockTries} tries), instant ${report.cut.instant}`,
-          `  manifest sha256 ${report.manifestSha256}`,
+          `backup ${basename(report.artefact)} of store ${store}`,
+          `  path      ${report.artefact}`,
+          `  holds     ${formatCount(report.databases, 'database')}, ${formatCount(report.files - report.databases, 'other file')}, ${formatBytes(report.sizeBytes)}`,
+          `  instant   ${report.cut.instant}, writers paused for ${formatMillis(report.cut.pauseMillis)}`,
+          `  manifest  sha256 ${report.manifestSha256}`,
+          `  took      ${formatSteps(report.steps)}`,
         ]);
       });
     });

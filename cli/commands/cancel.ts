@@ -7,7 +7,7 @@ export function cancelCommand(): Command {
     .argument('<store>', 'store id')
     .action(async (store: string, _options: object, command: Command) => {
       const output = outputOf(command);
-      await withHoldfast(output, async (holdfast) => {
+      await withHoldfast(command, [store], async (holdfast) => {
         const cancelled = await holdfast.cancel(store);
         output.result(cancelled, [`${cancelled.workflowId} was asked to undo and end; see \`holdfast watch ${store}\``]);
       });

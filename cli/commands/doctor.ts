@@ -1,16 +1,15 @@
 // holdfast doctor [STORE]
 import type { Command } from 'commander';
-import { describeCommand, outputOf } from '../command.js';
+import { describeCommand, localDefinitions, outputOf } from '../command.js';
 
 export function doctorCommand(): Command {
   return describeCommand({ name: 'doctor', summary: 'say for each store whether it can be cut and exchanged here, and how to mend what is in the way', examples: ['holdfast doctor', 'holdfast doctor shop --json'], exits: [74, 77, 78] })
     .argument('[store]', 'store id; every store that is defined here without it')
     .action(async (store: string | undefined, _options: object, command: Command) => {
       const output = outputOf(command);
-      const { definitionsDirectory } = await import('../../client/host-settings.js');
       const { loadDefinition, loadDefinitions } = await import('../../control/definitions.js');
       const { examineStore } = await import('../../control/doctor.js');
-      const directory = definitionsDirectory();
+      const directory = localDefinitions(command);
       const definitions = store === undefined ? await loadDefinitions(directory) : [await loadDefinition(directory, store)];
       const lines: string[] = [];
       let stops = 0;

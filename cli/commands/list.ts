@@ -1,6 +1,6 @@
 // holdfast list STORE
 import type { Command } from 'commander';
-import { describeCommand, outputOf } from '../command.js';
+import { describeCommand, localDefinitions, outputOf } from '../command.js';
 import { formatBytes, formatMillis, table } from '../output.js';
 
 export function listCommand(): Command {
@@ -8,10 +8,9 @@ export function listCommand(): Command {
     .argument('<store>', 'store id')
     .action(async (store: string, _options: object, command: Command) => {
       const output = outputOf(command);
-      const { definitionsDirectory } = await import('../../client/host-settings.js');
       const { loadDefinition } = await import('../../control/definitions.js');
       const { listArtefacts } = await import('../../artefacts/catalogue.js');
-      const definition = await loadDefinition(definitionsDirectory(), store);
+      const definition = await loadDefinition(localDefinitions(command), store);
       const backups = await listArtefacts(definition.backup.destination, store);
       for (const backup of backups) output.event('backup', backup);
       output.result({ store, destination: definition.backup.destination, count: backups.length }, backups.length === 0

@@ -2,15 +2,16 @@
 import type { Command } from 'commander';
 import type { PlanReport, RestoreSource } from '../../domain/protocol.js';
 import { describeCommand, operationOptions, outputOf, withHoldfast } from '../command.js';
+import type { GlobalOptions } from '../command.js';
 import { follow } from '../follow.js';
-import { formatBytes } from '../output.js';
+import { formatBytes, formatCount, shellWord } from '../output.js';
 
 export function planCommand(): Command {
   return describeCommand({
     name: 'plan',
     summary: 'say what a restore or rollback would do, and what would be lost at most; changes nothing',
-    examples: ['holdfast plan shop latest', 'holdfast plan shop 20261121T120000Z-3f2a', 'holdfast plan shop --rollback latest'],
-    exits: [65, 69, 74, 75, 78],
+    examples: ['holdfast plan shop latest', 'holdfast plan shop 20261121T1200', 'holdfast plan shop --rollback latest'],
+    exits: [65, 69, 74, 75, 77, 78],
   })
     .argument('<store>', 'store id')
     .argument('[backup]', '`latest`, a backup id or name, a unique prefix of one, or the path of an artefact', 'latest')
@@ -18,9 +19,9 @@ export function planCommand(): Command {
     .action(async (store: string, backup: string, options: { readonly rollback?: string }, command: Command) => {
       const output = outputOf(command);
       const source: RestoreSource = options.rollback === undefined ? { kind: 'backup', backup } : { kind: 'rollback', point: options.rollback };
-      await withHoldfast(output, async (holdfast) => {
+      await withHoldfast(command, [store], async (holdfast) => {
         const report = await follow(holdfast, store, await holdfast.plan(store, source, operationOptions(command)), output);
-        output.result(report, [...describePlan(report), '', `To carry it out: ${confirmLine(store, source, report)}`]);
+        output.result(report, [...describePlan(report), '', `To carry it out: ${confirmLine(command, store, source, report)}`]);
       });
     });
 }
@@ -30,17 +31,18 @@ export function describePlan({ plan, digest }: PlanReport): string[] {
     plan.sentence,
     '',
     `  source  ${plan.source.path}`,
-    `          ${plan.source.files} files, ${formatBytes(plan.source.sizeBytes)}, sha256 ${plan.source.sha256}`,
+    `          ${formatCount(plan.source.files, 'file')}, ${formatBytes(plan.source.sizeBytes)}, sha256 ${plan.source.sha256}`,
     ...plan.roots.map((root) => `  root    ${root.path}, exchanged by ${root.mode}: ${root.why}`),
-    `  stays   at most ${plan.bounds.filesCarriedOverMax} files outside the members are carried over`,
+    `  stays   at most ${formatCount(plan.bounds.filesCarriedOverMax, 'file')} outside the members, carried over`,
     `  hooks   ${plan.hooks.join(', ') || 'none'}`,
     `  gates   version ${plan.gates.version}, modules ${plan.gates.modules}`,
     `  digest  ${digest}`,
   ];
 }
 
-export function confirmLine(store: string, source: RestoreSource, report: PlanReport): string {
-  return source.kind === 'backup'
-    ? `holdfast restore ${store} ${report.plan.source.path} --confirm ${report.digest}`
-    : `holdfast rollback ${store} ${report.plan.source.id} --confirm ${report.digest}`;
+/** The command that carries out exactly this plan, as a shell reads it. */
+export function confirmLine(command: Command, store: string, source: RestoreSource, { plan, digest }: PlanReport): string {
+  const { host } = command.optsWithGlobals<GlobalOptions>();
+  const wanted = source.kind === 'backup' ? ['restore', store, plan.source.path] : ['rollback', store, plan.source.id];
+  return ['holdfast', ...wanted, '--confirm', digest, ...(host === undefined ? [] : ['--host', host])].map(shellWord).join(' ');
 }

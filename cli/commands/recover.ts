@@ -1,7 +1,8 @@
-// holdfast recover [STORE | --all]
+// holdfast recover STORE | --all
 import type { Command } from 'commander';
+import type { Recovered } from '../../control/recovery.js';
 import { Stop } from '../../domain/stop.js';
-import { describeCommand, outputOf, requestedBy } from '../command.js';
+import { describeCommand, localDefinitions, outputOf, requestedBy } from '../command.js';
 
 export function recoverCommand(): Command {
   return describeCommand({
@@ -15,18 +16,41 @@ export function recoverCommand(): Command {
     .action(async (store: string | undefined, options: { readonly all?: boolean }, command: Command) => {
       const output = outputOf(command);
       if ((store === undefined) === (options.all !== true)) throw new Stop('usage', 'name one store, or give --all');
-      const { definitionsDirectory } = await import('../../client/host-settings.js');
-      const { loadDefinitions } = await import('../../control/definitions.js');
+      const directory = localDefinitions(command);
+      const { loadDefinition, loadDefinitions } = await import('../../control/definitions.js');
       const { recoverStore } = await import('../../control/recovery.js');
-      const { openStoreRoom, roomOf } = await import('../../control/store-room.js');
-      const directory = definitionsDirectory();
-      const rooms = store === undefined ? await Promise.all((await loadDefinitions(directory)).map(roomOf)) : [await openStoreRoom(directory, store)];
-      const recovered = [];
-      for (const room of rooms) recovered.push(await recoverStore(room, requestedBy()));
-      output.result({ recovered }, recovered.map(({ store: name, settled }) => {
-        if (settled.length === 0) return `${name}: nothing to recover`;
-        const deeds = settled.map((entry) => (entry.finished ? 'finished' : entry.undone ? 'undone: the former state is back' : 'ended; the store was not touched'));
-        return `${name}: ${deeds.join('; ')}`;
-      }));
+      const { roomOf } = await import('../../control/store-room.js');
+      const definitions = store === undefined ? await loadDefinitions(directory) : [await loadDefinition(directory, store)];
+      const recovered: Recovered[] = [];
+      const refused: { readonly store: string; readonly stop: Stop }[] = [];
+      // A store that can't be recovered now is no reason to leave the others as they are
+      for (const definition of definitions) {
+        try {
+          recovered.push(await recoverStore(await roomOf(definition), requestedBy()));
+        } catch (error) {
+          if (!(error instanceof Stop)) throw error;
+          refused.push({ store: definition.store, stop: error });
+        }
+      }
+      if (refused.length > 0) {
+        for (const one of recovered) output.event('recovered', one);
+        if (!output.json) process.stdout.write(recovered.map((one) => `${describeRecovered(one)}\n`).join(''));
+        throw asOneStop(refused);
+      }
+      output.result({ recovered }, definitions.length === 0 ? [`no stores are defined in ${directory}`] : recovered.map(describeRecovered));
     });
+}
+
+function describeRecovered({ store, settled }: Recovered): string {
+  if (settled.length === 0) return `${store}: nothing to recover`;
+  const deeds = settled.map((entry) => (entry.finished ? 'finished' : entry.undone ? 'undone: the former state is back' : 'ended; the store was not touched'));
+  return `${store}: ${deeds.join('; ')}`;
+}
+
+/** The first refusal, with what the other stores refused. */
+function asOneStop(refused: readonly { readonly store: string; readonly stop: Stop }[]): Stop {
+  const [first, ...others] = refused;
+  if (first === undefined) throw new Error('nothing was refused');
+  const also = others.map(({ store, stop }) => ({ store, code: stop.code, message: stop.message }));
+  return new Stop(first.stop.code, `${first.store}: ${first.stop.message}`, { store: first.store, ...first.stop.details, ...(also.length === 0 ? {} : { also }) }, { cause: first.stop });
 }

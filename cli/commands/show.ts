@@ -1,6 +1,6 @@
 // holdfast show STORE BACKUP
 import type { Command } from 'commander';
-import { describeCommand, outputOf } from '../command.js';
+import { describeCommand, localDefinitions, outputOf } from '../command.js';
 import { formatMillis, table } from '../output.js';
 
 export function showCommand(): Command {
@@ -10,10 +10,9 @@ export function showCommand(): Command {
     .option('--files', 'list every file with its digest')
     .action(async (store: string, backup: string, options: { readonly files?: boolean }, command: Command) => {
       const output = outputOf(command);
-      const { definitionsDirectory } = await import('../../client/host-settings.js');
       const { loadDefinition } = await import('../../control/definitions.js');
       const { resolveArtefact } = await import('../../artefacts/catalogue.js');
-      const definition = await loadDefinition(definitionsDirectory(), store);
+      const definition = await loadDefinition(localDefinitions(command), store);
       const { manifest, manifestSha256, path } = await resolveArtefact(definition.backup.destination, store, backup);
       const { entries, databases, ...head } = manifest;
       const files = entries.filter((entry) => entry.type !== 'directory');

@@ -2,24 +2,23 @@
 import type { Command } from 'commander';
 import { Stop } from '../../domain/stop.js';
 import type { StoreStatus } from '../../control/status.js';
-import { describeCommand, outputOf } from '../command.js';
+import { describeCommand, localDefinitions, outputOf } from '../command.js';
 
 export function statusCommand(): Command {
   return describeCommand({
     name: 'status',
     summary: 'show lock, fence, epoch, rollback points and the newest backup; needs no engine',
-    examples: ['holdfast status', 'holdfast status shop', 'ExecStartPre=/usr/bin/holdfast status shop --gate   # in the unit of the application'],
+    examples: ['holdfast status', 'holdfast status shop', 'ExecStartPre=/usr/bin/holdfast status shop --gate   # in the application\'s unit'],
     exits: [74, 77, 78],
   })
     .argument('[store]', 'store id; every store that is defined here without it')
     .option('--gate', 'exit 0 when the application may start, 78 while the store is fenced; prints nothing else')
     .action(async (store: string | undefined, options: { readonly gate?: boolean }, command: Command) => {
       const output = outputOf(command);
-      const { definitionsDirectory } = await import('../../client/host-settings.js');
+      const directory = localDefinitions(command);
       const { loadDefinitions } = await import('../../control/definitions.js');
       const { openStoreRoom, roomOf } = await import('../../control/store-room.js');
       const { assertGate, readStatus } = await import('../../control/status.js');
-      const directory = definitionsDirectory();
       if (options.gate === true) {
         if (store === undefined) throw new Stop('usage', 'a gate is for one store');
         await assertGate(await openStoreRoom(directory, store));
@@ -29,20 +28,23 @@ export function statusCommand(): Command {
       const rooms = store === undefined ? await Promise.all((await loadDefinitions(directory)).map(roomOf)) : [await openStoreRoom(directory, store)];
       const all = await Promise.all(rooms.map(readStatus));
       for (const status of all) output.event('store', status);
-      output.result({ stores: all.map((status) => status.store) }, all.flatMap(describeStatus));
+      const lines = all.flatMap((status, index) => [...(index === 0 ? [] : ['']), ...describeStatus(status)]);
+      output.result({ stores: all.map((status) => status.store) }, all.length === 0 ? [`no stores are defined in ${directory}`] : lines);
     });
 }
 
 function describeStatus(status: StoreStatus): string[] {
-  const { lock, fence, epoch } = status;
+  const { lock, fence, epoch, newestBackup } = status;
+  // What runs owes its end to nobody yet
+  const left = status.debts.filter((debt) => lock.liveness !== 'alive' || debt.operation !== lock.owner?.operation);
   return [
     `${status.store}`,
     ...status.roots.map((root) => `  root      ${root.path} (exchange by ${root.mode}: ${root.why})`),
-    `  lock      ${lock.owner === null ? 'free' : `operation ${lock.owner.operation} (${lock.owner.protocol}), process ${lock.owner.pid} ${lock.liveness ?? ''}`}`,
+    `  lock      ${lock.owner === null ? 'free' : `${lock.owner.protocol} since ${lock.owner.acquiredAt}, operation ${lock.owner.operation}, process ${lock.owner.pid} ${lock.liveness ?? ''}`}`,
     `  fence     ${fence === null ? 'down' : `UP since ${fence.since}, by operation ${fence.operation}`}`,
     `  epoch     ${epoch === null ? 'never restored' : `${epoch.id} (${epoch.counter})`}`,
-    `  backup    ${status.newestBackup === null ? 'none' : `${status.newestBackup.name}, ${status.newestBackup.stop === undefined ? 'readable' : `STOP ${status.newestBackup.stop.code}`}`}`,
+    `  backup    ${newestBackup === null ? 'none' : `${newestBackup.name}, ${newestBackup.stop === undefined ? 'readable' : `STOP ${newestBackup.stop.code}: ${newestBackup.stop.message}`}`}`,
     ...status.rollbackPoints.map((point) => `  rollback  ${point.id}, replaced ${point.createdAt} by a ${point.protocol}`),
-    ...status.debts.map((debt) => `  OWED      operation ${debt.operation}: run \`holdfast recover ${status.store}\``),
+    ...left.map((debt) => `  OWED      operation ${debt.operation}: run \`holdfast recover ${status.store}\``),
   ];
 }

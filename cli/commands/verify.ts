@@ -1,8 +1,9 @@
 // holdfast verify STORE [BACKUP]
+import { basename } from 'node:path';
 import type { Command } from 'commander';
 import { describeCommand, operationOptions, outputOf, withHoldfast } from '../command.js';
 import { follow } from '../follow.js';
-import { formatBytes } from '../output.js';
+import { formatBytes, formatCount, formatSteps } from '../output.js';
 
 export function verifyCommand(): Command {
   return describeCommand({ name: 'verify', summary: 'check a backup: every byte, and the integrity of every database', examples: ['holdfast verify shop', 'holdfast verify shop 20261121T120000Z-3f2a'], exits: [65, 69, 74, 77, 78] })
@@ -10,9 +11,12 @@ export function verifyCommand(): Command {
     .argument('[backup]', '`latest`, a backup id or name, a unique prefix of one, or a path', 'latest')
     .action(async (store: string, backup: string, _options: object, command: Command) => {
       const output = outputOf(command);
-      await withHoldfast(output, async (holdfast) => {
+      await withHoldfast(command, [store], async (holdfast) => {
         const report = await follow(holdfast, store, await holdfast.verify(store, backup, operationOptions(command)), output);
-        output.result(report, [`backup ${report.backupId} is whole: ${report.files} files, ${formatBytes(report.sizeBytes)}, ${report.databases} databases checked`]);
+        output.result(report, [
+          `backup ${basename(report.artefact)} is whole: ${formatCount(report.files, 'file')}, ${formatBytes(report.sizeBytes)}, ${formatCount(report.databases, 'database')} checked`,
+          `  took  ${formatSteps(report.steps)}`,
+        ]);
       });
     });
 }
