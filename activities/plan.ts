@@ -5,11 +5,13 @@ import { existsSync } from 'node:fs';
 import { resolveArtefact } from '../artefacts/catalogue.js';
 import type { Artefact } from '../artefacts/plain.js';
 import type { RollbackPoint } from '../control/control-database.js';
+import { keepPlan, keptPlan, planDigest } from '../control/plans.js';
 import { resolveRollbackPoint } from '../control/rollback-points.js';
 import { assertFilesystems } from '../control/store-room.js';
 import type { StoreRoom } from '../control/store-room.js';
+import { canonicalJson } from '../domain/canonical.js';
 import type { ManifestEntry } from '../domain/manifest.js';
-import { PLAN_FORMAT, assertPlanHolds, boundsOf, planBytes, planSentence } from '../domain/plan.js';
+import { PLAN_FORMAT, assertPlanHolds, boundsOf, planSentence } from '../domain/plan.js';
 import type { PlanFacts, RestorePlan } from '../domain/plan.js';
 import type { PlanOrder, RestoreOrder } from '../domain/protocol.js';
 import { approvedSchema, planOrderSchema } from '../domain/schema/order.js';
@@ -24,13 +26,19 @@ export interface Planned {
   readonly digest: string;
 }
 
-/** Step request.plan. Reads only. */
+/**
+ * Step request.plan: changes nothing of the store. A digest that is confirmed means the plan that was shown under it,
+ * as long as that plan still covers the facts.
+ */
 export const plan = (dependencies: ActivityDependencies) =>
-  step(dependencies, async (input: StepInput & { readonly order: PlanOrder }, context): Promise<Planned> => {
+  step(dependencies, async (input: StepInput & { readonly order: PlanOrder; readonly confirm: string | null }, context): Promise<Planned> => {
     const parsed = planOrderSchema.safeParse(input.order);
     if (!parsed.success) throw new Stop('usage', `the order is malformed: ${parsed.error.issues[0]?.message ?? ''}`, { key: parsed.error.issues[0]?.path.join('.') ?? '' });
-    const { present } = await planNow(parsed.data, context);
-    return { plan: present, digest: digestOf(present) };
+    const { present, facts } = await planNow(parsed.data, context);
+    const shown = input.confirm === null ? undefined : await keptPlan(context.room, input.confirm);
+    if (shown === undefined) return { plan: present, digest: await keepPlan(context.room, present) };
+    assertPlanHolds(shown, present, facts);
+    return { plan: shown, digest: planDigest(shown) };
   });
 
 /**
@@ -42,7 +50,7 @@ export const planUnderLock = (dependencies: ActivityDependencies) =>
     const approved = approvedSchema.safeParse(input.order.approved);
     if (!approved.success) throw new Stop('approval_missing', 'the order carries no approved plan', { key: approved.error.issues[0]?.path.join('.') ?? '' });
     const { plan: accepted, digest } = approved.data;
-    if (digestOf(accepted) !== digest) throw new Stop('approval_mismatch', 'the digest that was approved is not that of the plan', { approved: digest, found: digestOf(accepted) });
+    if (planDigest(accepted) !== digest) throw new Stop('approval_mismatch', 'the digest that was approved is not that of the plan', { approved: digest, found: planDigest(accepted) });
     const { present, facts } = await planNow({ ...input.order, source: exactSource(accepted) }, context);
     assertPlanHolds(accepted, present, facts);
     if (context.room.definition.hooks.detach === undefined) await assertStoreNotInUse(context.room, false);
@@ -52,10 +60,6 @@ export const planUnderLock = (dependencies: ActivityDependencies) =>
 /** `latest` may be another one by now: what was approved is what is looked at. */
 function exactSource({ source }: RestorePlan): PlanOrder['source'] {
   return source.kind === 'backup' ? { kind: 'backup', backup: source.path } : { kind: 'rollback', point: source.id };
-}
-
-export function digestOf(restorePlan: RestorePlan): string {
-  return createHash('sha256').update(planBytes(restorePlan)).digest('hex');
 }
 
 async function planNow(order: PlanOrder, context: StepContext): Promise<{ readonly present: RestorePlan; readonly facts: PlanFacts }> {
@@ -72,6 +76,7 @@ async function planNow(order: PlanOrder, context: StepContext): Promise<{ readon
     roots: room.roots.map((root) => ({ root: root.definition.name, path: root.definition.path, mode: root.mode, why: root.why })),
     hooks: Object.keys(room.definition.hooks).sort(),
     gates: room.definition.gates,
+    definitionSha256: createHash('sha256').update(canonicalJson(room.definition)).digest('hex'),
     bounds: boundsOf(looked.facts),
   };
   return { present: { format: PLAN_FORMAT, ...plan, sentence: planSentence(plan) }, facts: looked.facts };

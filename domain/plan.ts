@@ -48,6 +48,8 @@ export interface RestorePlan {
   readonly roots: readonly PlanRoot[];
   readonly hooks: readonly string[];
   readonly gates: { readonly version: string; readonly modules: string };
+  /** Of the store definition: another policy is another plan. */
+  readonly definitionSha256: string;
   readonly bounds: PlanBounds;
   /** What is approved, in words. */
   readonly sentence: string;
@@ -61,11 +63,14 @@ export interface PlanFacts {
   readonly databasesUnreadable: readonly string[];
 }
 
-/** The next of 0, 10, 100, 1000 … not below `count`: a plan of a busy store holds for the minutes that reading it takes. */
+/**
+ * The next of 10, 100, 1000 … not below twice `count`, so that a plan of a busy store holds for the minutes that
+ * reading it takes; nothing stays nothing.
+ */
 export function roundBound(count: number): number {
   if (count <= 0) return 0;
   let bound = 10;
-  while (bound < count) bound *= 10;
+  while (bound < 2 * count) bound *= 10;
   return bound;
 }
 

@@ -3,6 +3,7 @@
 import { ParentClosePolicy, allHandlersFinished, condition, executeChild, setHandler, setWorkflowOptions } from '@temporalio/workflow';
 import { WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
 import { WORKFLOW_QUEUE, executionId } from '../domain/names.js';
+import { checkRequest } from '../domain/protocol.js';
 import type { RequestOrder, RestoreOrder, RestoreReport } from '../domain/protocol.js';
 import { Stop } from '../domain/stop.js';
 import { confirmUpdate } from './kit/messages.js';
@@ -11,7 +12,6 @@ import { failureOf } from './kit/stop.js';
 
 setWorkflowOptions({ failureExceptionTypes: [Error] }, request);
 export async function request(order: RequestOrder): Promise<RestoreReport> {
-  const { confirm, deadlineMillis, ...asked } = order;
   const run = beginProtocol('request', order);
   let digest: string | null = null;
   let confirmed = false;
@@ -24,7 +24,9 @@ export async function request(order: RequestOrder): Promise<RestoreReport> {
     },
   });
   return run.conclude(async () => {
-    const planned = await run.step('request.plan', 'plan', { order });
+    checkRequest(order);
+    const { confirm, deadlineMillis, ...asked } = order;
+    const planned = await run.step('request.plan', 'plan', { order, confirm });
     digest = planned.digest;
     run.planned(digest);
     // request.approve: exactly this plan, by its digest

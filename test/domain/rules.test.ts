@@ -116,13 +116,13 @@ describe('a plan', () => {
     protocol: 'restore' as const, store: 'shop', host: 'h',
     source: { kind: 'backup' as const, id: 'i', path: '/b', createdAt: 't', sha256: 's', files: 1, sizeBytes: 1, databasesUnreadable: [] },
     roots: [{ root: 'data', path: '/srv', mode: 'root' as const, why: 'w' }],
-    hooks: [], gates: { version: 'off', modules: 'off' }, bounds: boundsOf(facts),
+    hooks: [], gates: { version: 'off', modules: 'off' }, definitionSha256: 'd', bounds: boundsOf(facts),
   };
   const plan: RestorePlan = { format: 'holdfast-plan-1', ...body, sentence: planSentence(body) };
   const holds = (present: RestorePlan, now: PlanFacts): string => codeOf(() => assertPlanHolds(plan, present, now));
 
-  test('rounds bounds up to powers of ten, and nothing to nothing', () => {
-    expect([0, 1, 10, 11, 99999].map(roundBound)).toEqual([0, 10, 10, 100, 100000]);
+  test('rounds twice the count up to a power of ten, and nothing to nothing', () => {
+    expect([0, 1, 10, 11, 99999].map(roundBound)).toEqual([0, 10, 100, 100, 1000000]);
   });
 
   test('says in its sentence what would be lost, and what nobody could look at', () => {

@@ -61,7 +61,9 @@ export function beginProtocol(protocol: Protocol, order: Order): Run {
   let running: string | null = null;
   let outcome: Outcome = 'running';
   let planDigest: string | null = null;
-  setHandler(statusQuery, () => ({ protocol, store: order.store, operation: order.operation, outcome, running, done, planDigest }));
+  // Before the order is checked: it may be missing altogether
+  const { store, operation }: Partial<Order> = (order as Order | undefined | null) ?? {};
+  setHandler(statusQuery, () => ({ protocol, store: String(store), operation: String(operation), outcome, running, done, planDigest }));
 
   const show = (): void => {
     const lines = STEPS[protocol].map((entry) => {
@@ -69,7 +71,7 @@ export function beginProtocol(protocol: Protocol, order: Order): Run {
       const mark = time !== undefined ? `done in ${time.millis} ms` : entry.id === running ? '**running**' : 'to come';
       return `- \`${entry.id}\` ${entry.title}: ${mark}`;
     });
-    setCurrentDetails([`**${protocol}** of store \`${order.store}\`: ${outcome}`, '', ...lines].join('\n'));
+    setCurrentDetails([`**${protocol}** of store \`${String(store)}\`: ${outcome}`, '', ...lines].join('\n'));
   };
   const become = (next: Outcome): void => {
     if (outcome === next) return;
@@ -127,9 +129,10 @@ export function beginProtocol(protocol: Protocol, order: Order): Run {
         return result;
       } catch (error) {
         const failure = asStop(error);
-        const code = failure instanceof Error && 'type' in failure && typeof failure.type === 'string' ? failure.type : null;
+        const type = failure instanceof Error && 'type' in failure && typeof failure.type === 'string' ? failure.type : null;
+        const code = isCancellation(error) ? 'cancelled' : type;
         if (code !== null) upsertSearchAttributes([{ key: STOP_CODE, value: code }]);
-        become(code !== null || isCancellation(error) ? 'stopped' : 'failed');
+        become(code !== null ? 'stopped' : 'failed');
         throw failure;
       }
     },

@@ -1,0 +1,47 @@
+// Plans that were shown to people, kept by their digest: whoever confirms a digest confirms that very plan, also when
+// the store is written to meanwhile and would be planned a little differently now (F-29).
+import { createHash } from 'node:crypto';
+import { readFile, readdir, stat, unlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import { LIMITS } from '../domain/limits.js';
+import { planBytes } from '../domain/plan.js';
+import type { RestorePlan } from '../domain/plan.js';
+import { planSchema } from '../domain/schema/order.js';
+import { ensureDirectory, writeFileDurable } from '../files/durable.js';
+import { now } from './clock.js';
+import type { StoreRoom } from './store-room.js';
+
+const plansOf = (room: StoreRoom): string => join(room.controlDirectory, 'plans');
+
+/** sha256 of the canonical plan, lower-case hex: what people approve. */
+export function planDigest(plan: RestorePlan): string {
+  return createHash('sha256').update(planBytes(plan)).digest('hex');
+}
+
+/** Keeps a plan for as long as it may be confirmed, and forgets older ones. @returns its digest */
+export async function keepPlan(room: StoreRoom, plan: RestorePlan): Promise<string> {
+  const digest = planDigest(plan);
+  const directory = plansOf(room);
+  await ensureDirectory(directory, 0o700);
+  const oldest = Date.parse(now()) - LIMITS.approvalDeadlineMillis;
+  for (const name of await readdir(directory)) {
+    const path = join(directory, name);
+    if ((await stat(path)).mtimeMs < oldest) await unlink(path);
+  }
+  await writeFileDurable(join(directory, `${digest}.json`), planBytes(plan), 0o600);
+  return digest;
+}
+
+/** The plan with this digest; undefined when none was kept, or what was kept is not that plan any more. */
+export async function keptPlan(room: StoreRoom, digest: string): Promise<RestorePlan | undefined> {
+  if (!/^[0-9a-f]{64}$/.test(digest)) return undefined;
+  let text: string;
+  try {
+    text = await readFile(join(plansOf(room), `${digest}.json`), 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+  if (createHash('sha256').update(text).digest('hex') !== digest) return undefined;
+  return planSchema.parse(JSON.parse(text));
+}
