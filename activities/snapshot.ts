@@ -152,7 +152,7 @@ async function cutDatabases(
 /** A store of trees alone: there is nothing to lock, the walks before and after hold the instant between them. */
 function cutWithoutDatabases(onInstant: (instant: CutInstant) => void, statAtCut: readonly string[]): DatabasesCut {
   if (statAtCut.length > 0) throw new Stop('definition_invalid', 'policy `append` needs a database whose lock fixes the lengths', { files: statAtCut.length });
-  const instant: CutInstant = { instant: now(), pauseMillis: 0, lockTries: 0, statAtCut: [] };
+  const instant: CutInstant = { instant: now(), pauseMillis: 0, lockTries: 0, waitedMillis: 0, statAtCut: [] };
   onInstant(instant);
   return { ...instant, pinMillis: 0, rollbackJournalPauseMillis: 0, databases: [] };
 }

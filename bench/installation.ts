@@ -2,11 +2,12 @@
 // and every command run as people run it, as a process.
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import type { StoreDefinitionInput } from '../domain/schema/definition.js';
+import { supervisorPaths } from '../client/state-directory.js';
 import type { EngineReady } from '../client/supervisor-link.js';
 import { run, watchPeaks } from './processes.js';
 import type { Environment, Naming, Peaks } from './processes.js';
@@ -25,17 +26,19 @@ export class Installation {
   readonly environment: Environment;
   readonly peaks: Peaks = new Map();
   readonly #definitions: string;
+  readonly #state: string;
   #up: { readonly child: ChildProcess; readonly ready: EngineReady; readonly ended: Promise<unknown> } | undefined;
 
   constructor(directory: string) {
     this.#definitions = join(directory, 'definitions');
+    this.#state = join(directory, 'state');
     mkdirSync(this.#definitions, { recursive: true, mode: 0o700 });
     const inherited = Object.entries(process.env).filter(
       ([name]) => !name.startsWith('TEMPORAL_') && !name.startsWith('HOLDFAST_'),
     );
     this.environment = {
       ...Object.fromEntries(inherited),
-      HOLDFAST_STATE_DIRECTORY: join(directory, 'state'),
+      HOLDFAST_STATE_DIRECTORY: this.#state,
       HOLDFAST_DEFINITIONS_DIRECTORY: this.#definitions,
       HOLDFAST_HOST: 'bench',
     };
@@ -54,6 +57,9 @@ export class Installation {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     const ended = new Promise((resolve) => child.once('close', resolve));
+    const onExit = (): void => void child.kill('SIGTERM');
+    process.once('exit', onExit);
+    child.once('close', () => process.off('exit', onExit));
     const ready = await new Promise<EngineReady>((resolve, reject) => {
       child.once('close', (status) => reject(new Error(`holdfast up ended with ${String(status)}`)));
       createInterface({ input: child.stdout }).on('line', (line) => {
@@ -63,6 +69,12 @@ export class Installation {
     });
     this.#up = { child, ready, ended };
     return (performance.now() - begin) / 1000;
+  }
+
+  /** Whether a supervisor, ours or one that a command has started, holds the state directory. */
+  hasSupervisor(): boolean {
+    const { engineRecord, socket } = supervisorPaths(this.#state, 'embedded');
+    return existsSync(engineRecord) || existsSync(socket);
   }
 
   get ready(): EngineReady {

@@ -5,6 +5,8 @@ import { cpus, release, tmpdir, totalmem } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { HOLDFAST_VERSION } from '../domain/version.js';
+import { measurePause, pauseTables } from './pause.js';
+import { measureTemporal, temporalTables } from './temporal.js';
 import { measureThroughput, throughputTables } from './throughput.js';
 
 const PARTS = ['pause', 'throughput', 'temporal'] as const;
@@ -28,9 +30,17 @@ async function measure(
       const result = await measureThroughput({ directory, scale: small ? 0.05 : 1, seed, repeats }, say);
       return { result, tables: throughputTables(result) };
     }
-    case 'pause':
-    case 'temporal':
-      throw new Error('to come');
+    case 'pause': {
+      const counts = small
+        ? { databases: [3, 61], cuts: 5, backups: 1, quietSeconds: 1 }
+        : { databases: [3, 61, 600], cuts: 25, backups: 3, quietSeconds: 5 };
+      const result = await measurePause({ directory, ...counts }, say);
+      return { result, tables: pauseTables(result) };
+    }
+    case 'temporal': {
+      const result = await measureTemporal({ directory, repeats: small ? 1 : 5 }, say);
+      return { result, tables: temporalTables(result) };
+    }
   }
 }
 
@@ -64,6 +74,8 @@ async function main(): Promise<void> {
   const directory =
     values.directory === undefined ? mkdtempSync(join(tmpdir(), 'holdfast-bench-')) : resolve(values.directory);
   mkdirSync(directory, { recursive: true });
+  // `holdfast up` ends with us, however we end
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130));
   const results: Record<string, object> = {};
   try {
     for (const part of parts) {

@@ -29,7 +29,7 @@ export async function lockTogether(
   const beginning = performance.now();
   let capMicros = BACK_OFF_MICROS_MIN * 2;
   for (let tries = 1; ; tries += 1) {
-    const locked = tryTogether(members, statAtCut, tries);
+    const locked = tryTogether(members, statAtCut, tries, performance.now() - beginning);
     if (locked !== null) return locked;
     const waitedMillis = performance.now() - beginning;
     if (waitedMillis >= timeoutMillis) throw refusal(members, tries, waitedMillis);
@@ -39,7 +39,12 @@ export async function lockTogether(
 }
 
 /** One try. Synchronous throughout: nothing else of this process runs while writers wait. */
-function tryTogether(members: readonly CutMember[], statAtCut: readonly string[], lockTries: number): Locked | null {
+function tryTogether(
+  members: readonly CutMember[],
+  statAtCut: readonly string[],
+  lockTries: number,
+  waitedMillis: number,
+): Locked | null {
   const beginNanos = process.hrtime.bigint();
   let complete = false;
   try {
@@ -54,7 +59,7 @@ function tryTogether(members: readonly CutMember[], statAtCut: readonly string[]
     for (const member of unlocking) member.unlock();
     const pauseMillis = unlocking.length === 0 ? 0 : millisSince(beginNanos);
     return {
-      instant: { instant, pauseMillis, lockTries, statAtCut: stats },
+      instant: { instant, pauseMillis, lockTries, waitedMillis, statAtCut: stats },
       pinnedAtNanos,
       millisSinceFirstLock: () => millisSince(beginNanos),
     };

@@ -37,6 +37,8 @@ export interface CutInstant {
   /** From before the first BEGIN IMMEDIATE to after the last ROLLBACK of a WAL database; 0 without write locks. */
   readonly pauseMillis: number;
   readonly lockTries: number;
+  /** From the first try to the one that had all locks. */
+  readonly waitedMillis: number;
   readonly statAtCut: readonly StatAtCut[];
 }
 
