@@ -1,6 +1,7 @@
 // Stores of tests: a definition, a root with real databases and files, a destination, and hooks that a test can make
 // fail, wait, or do something. Everything lies in a directory of its own below the engine's.
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import Database from 'better-sqlite3';
 import { onTestFinished } from 'vitest';
@@ -43,13 +44,17 @@ export function sql(path: string, statements: string, journalMode = 'wal'): void
   database.close();
 }
 
-/** The first column of a query. */
+/** The first column of a query. On a copy: reading a WAL database leaves sidecars beside it, in an artefact too. */
 export function column(path: string, query: string): unknown[] {
-  const database = new Database(path, { readonly: true });
+  const directory = mkdtempSync(join(tmpdir(), 'holdfast-look-'));
+  const copy = join(directory, 'copy.db');
+  for (const suffix of ['', '-wal']) if (existsSync(path + suffix)) copyFileSync(path + suffix, copy + suffix);
+  const database = new Database(copy);
   try {
     return database.prepare(query).pluck().all();
   } finally {
     database.close();
+    rmSync(directory, { recursive: true });
   }
 }
 
