@@ -19,6 +19,7 @@ export const LIMITS = {
   hookTimeoutSeconds: 60,
   hookOutputBytesMax: 16 * 1024,
   approvalDeadlineMillis: 7 * 24 * 3600 * 1000,
+  approvalDeadlineMillisMax: 366 * 24 * 3600 * 1000,
   rollbackPointsMax: 2,
   rollbackDaysMax: 30,
   manifestBytesMax: 512 * 1024 * 1024,

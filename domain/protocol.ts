@@ -1,5 +1,6 @@
 // Orders, grants, progress and reports: what goes into a protocol and what comes out. All of it is small: ids,
 // digests, counts and paths of directories, never lists of files (DESIGN "Workflows": history stays bounded).
+import { LIMITS } from './limits.js';
 import type { CutReport, Epoch } from './manifest.js';
 import type { RestorePlan } from './plan.js';
 import { Stop } from './stop.js';
@@ -137,4 +138,17 @@ export function checkOrder(order: Order): void {
     [typeof order?.requestedBy === 'string' && order.requestedBy.length > 0, '`requestedBy` says who asks'],
   ];
   for (const [holds, fact] of facts) if (!holds) throw new Stop('usage', `the order is malformed: ${fact}`, { expected: fact });
+}
+
+/**
+ * What a request says beside its order. A deadline that is left out would mean waiting for ever.
+ * @throws Stop usage
+ */
+export function checkRequest(order: RequestOrder): void {
+  const { confirm, deadlineMillis } = order;
+  const facts: readonly [boolean, string][] = [
+    [confirm === null || typeof confirm === 'string', '`confirm` is the digest of a plan, or null to wait for the update'],
+    [typeof deadlineMillis === 'number' && deadlineMillis > 0 && deadlineMillis <= LIMITS.approvalDeadlineMillisMax, `\`deadlineMillis\` is at most ${LIMITS.approvalDeadlineMillisMax}`],
+  ];
+  for (const [holds, fact] of facts) if (!holds) throw new Stop('usage', `the request is malformed: ${fact}`, { expected: fact });
 }
