@@ -29,7 +29,8 @@ export async function request(order: RequestOrder): Promise<RestoreReport> {
     const planned = await run.step('request.plan', 'plan', { order, confirm });
     digest = planned.digest;
     run.planned(digest);
-    // request.approve: exactly this plan, by its digest
+    // Exactly this plan, by its digest
+    run.enter('request.approve');
     if (confirm !== null) {
       if (confirm !== digest) throw mismatch(confirm, digest);
     } else {
@@ -39,7 +40,7 @@ export async function request(order: RequestOrder): Promise<RestoreReport> {
       if (!approved) throw new Stop('approval_expired', 'nobody confirmed the plan in time', { digest, deadlineMillis: deadlineMillis });
     }
     const execution: RestoreOrder = { ...asked, approved: planned };
-    // request.execute
+    run.enter('request.execute');
     try {
       return await executeChild<(given: RestoreOrder) => Promise<RestoreReport>>(planned.plan.protocol, {
         args: [execution],

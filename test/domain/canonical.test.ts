@@ -11,7 +11,7 @@ describe('canonical JSON', () => {
   });
 
   test('writes numbers as ECMAScript does, and minus zero as zero', () => {
-    expect(canonicalJson([333333333.33333329, 1e30, 4.5, 2e-3, 1e-27, -0])).toBe('[333333333.3333333,1e+30,4.5,0.002,1e-27,0]');
+    expect(canonicalJson([Number('333333333.33333329'), 1e30, 4.5, 2e-3, 1e-27, -0])).toBe('[333333333.3333333,1e+30,4.5,0.002,1e-27,0]');
   });
 
   test('leaves out members that are undefined, and keeps null', () => {

@@ -49,6 +49,8 @@ export interface Run {
   exclusive<T>(body: (grant: LockGrant) => Promise<T>): Promise<T>;
   /** Ends the run with its outcome recorded; the STOP of a failure unwrapped. */
   conclude<T>(body: () => Promise<T>): Promise<T>;
+  /** Says that a step has begun which is no activity: it waits, or is another run's. */
+  enter(id: StepId): void;
   waiting(): void;
   planned(digest: string): void;
   backedUp(backupId: string): void;
@@ -135,6 +137,10 @@ export function beginProtocol(protocol: Protocol, order: Order): Run {
         become(code !== null ? 'stopped' : 'failed');
         throw failure;
       }
+    },
+    enter(id) {
+      running = id;
+      show();
     },
     waiting: () => become('waiting'),
     planned(digest) {
