@@ -37,7 +37,7 @@ export async function request(order: RequestOrder): Promise<RestoreReport> {
       run.waiting();
       const approved = await condition(() => confirmed, deadlineMillis);
       await condition(allHandlersFinished);
-      if (!approved) throw new Stop('approval_expired', 'nobody confirmed the plan in time', { digest, deadlineMillis: deadlineMillis });
+      if (!approved) throw new Stop('approval_expired', 'nobody confirmed the plan in time', { digest, deadlineMillis });
     }
     const execution: RestoreOrder = { ...asked, approved: planned };
     run.enter('request.execute');

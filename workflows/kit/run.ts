@@ -140,6 +140,7 @@ export function beginProtocol(protocol: Protocol, order: Order): Run {
     },
     enter(id) {
       running = id;
+      become('running');
       show();
     },
     waiting: () => become('waiting'),
