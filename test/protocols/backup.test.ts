@@ -1,7 +1,17 @@
 // The protocol backup, step by step, against a real engine, worker, SQLite and filesystem: what is captured, at which
 // instant, and what is left when it is refused. Clauses F-18, SM-1, SM-2.
 import { execFileSync } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { describe, expect, onTestFinished, test } from 'vitest';
@@ -28,7 +38,11 @@ describe.skipIf(requires('temporal'))('backup', () => {
   });
 
   test('backup.plan: a link, a FIFO, an absent member and a file without the header are refused, each by its code', async () => {
-    const store = makeStore(engine(), 'planned', { hooks: ['quiesce', 'resume'], databases: [{ path: 'a.db' }], trees: [{ path: 'files' }] });
+    const store = makeStore(engine(), 'planned', {
+      hooks: ['quiesce', 'resume'],
+      databases: [{ path: 'a.db' }],
+      trees: [{ path: 'files' }],
+    });
     symlinkSync('one', store.path('files/link'));
     expect((await stopOf(store.backup())).code).toBe('symlink_found');
     rmSync(store.path('files/link'));
@@ -93,18 +107,24 @@ describe.skipIf(requires('temporal'))('backup', () => {
     ['immutable', 'altered', "echo changed > 'ROOT/files/one'"],
     ['immutable', 'removed', "rm 'ROOT/files/one'"],
     ['append', 'shortened', ": > 'ROOT/files/one'"],
-  ] as const)('backup.snapshot: policy %s, a file %s once while the store is read: the second cut has it', async (policy, what, script) => {
-    const store = makeStore(engine(), 'once', { hooks: ['quiesce', 'resume'], trees: [{ path: 'files', policy }] });
-    // The hook runs at the instant of the first cut, once
-    store.scriptHook('resume', script.replaceAll('ROOT', store.root));
-    const report = await store.backup();
-    expect(report.cut.cutTries, what).toBe(2);
-    execFileSync('diff', ['-r', store.path('files'), join(report.artefact, 'data/data/files')]);
-    expect(store.published()).toHaveLength(1);
-  });
+  ] as const)(
+    'backup.snapshot: policy %s, a file %s once while the store is read: the second cut has it',
+    async (policy, what, script) => {
+      const store = makeStore(engine(), 'once', { hooks: ['quiesce', 'resume'], trees: [{ path: 'files', policy }] });
+      // The hook runs at the instant of the first cut, once
+      store.scriptHook('resume', script.replaceAll('ROOT', store.root));
+      const report = await store.backup();
+      expect(report.cut.cutTries, what).toBe(2);
+      execFileSync('diff', ['-r', store.path('files'), join(report.artefact, 'data/data/files')]);
+      expect(store.published()).toHaveLength(1);
+    },
+  );
 
   test('backup.snapshot: policy immutable, a file added while the store is read needs no second cut', async () => {
-    const store = makeStore(engine(), 'grown', { hooks: ['quiesce', 'resume'], trees: [{ path: 'files', policy: 'immutable' }] });
+    const store = makeStore(engine(), 'grown', {
+      hooks: ['quiesce', 'resume'],
+      trees: [{ path: 'files', policy: 'immutable' }],
+    });
     store.scriptHook('resume', `: > '${store.path('files/new')}'`);
     const report = await store.backup();
     expect(report.cut.cutTries).toBe(1);
@@ -112,7 +132,15 @@ describe.skipIf(requires('temporal'))('backup', () => {
   });
 
   test('backup.snapshot: policy append, a log that is written all the time is captured up to the cut and no further', async () => {
-    const store = makeStore(engine(), 'logged', { contents: {}, files: {}, databases: ['a.db', 'b.db', 'c.db'].map((path) => ({ path })), trees: [{ path: '.', include: ['log.txt'], policy: 'append' }, { path: 'files', policy: 'immutable' }] });
+    const store = makeStore(engine(), 'logged', {
+      contents: {},
+      files: {},
+      databases: ['a.db', 'b.db', 'c.db'].map((path) => ({ path })),
+      trees: [
+        { path: '.', include: ['log.txt'], policy: 'append' },
+        { path: 'files', policy: 'immutable' },
+      ],
+    });
     const writer = await startWriter(store.root, join(store.directory, 'pause'));
     for (let round = 0; round < 2; round += 1) {
       const { artefact } = await store.backup();
@@ -127,7 +155,14 @@ describe.skipIf(requires('temporal'))('backup', () => {
   });
 
   test('backup.resume: policy quiesced, the hook holds the application until its tree is read', async () => {
-    const store = makeStore(engine(), 'held', { contents: {}, files: {}, databases: ['a.db', 'b.db', 'c.db'].map((path) => ({ path })), trees: [{ path: '.', include: ['log.txt', 'files/**'], policy: 'quiesced' }], hooks: ['quiesce', 'resume'], backup: { cutTriesMax: 1 } });
+    const store = makeStore(engine(), 'held', {
+      contents: {},
+      files: {},
+      databases: ['a.db', 'b.db', 'c.db'].map((path) => ({ path })),
+      trees: [{ path: '.', include: ['log.txt', 'files/**'], policy: 'quiesced' }],
+      hooks: ['quiesce', 'resume'],
+      backup: { cutTriesMax: 1 },
+    });
     const pause = join(store.directory, 'pause');
     store.scriptHook('quiesce', `: > '${pause}'; while [ ! -e '${pause}.still' ]; do sleep 0.01; done`);
     store.scriptHook('resume', `rm -f '${pause}'`);
@@ -135,7 +170,9 @@ describe.skipIf(requires('temporal'))('backup', () => {
     const report = await store.backup();
     const rows = column(join(report.artefact, 'data/data/a.db'), 'SELECT id FROM item').length;
     expect(readFileSync(join(report.artefact, 'data/data/log.txt'), 'utf8')).toHaveLength(rows * 8);
-    expect(column(join(report.artefact, 'data/data/c.db'), 'SELECT count(*) FROM item')).toEqual([readdirSync(join(report.artefact, 'data/data/files')).length]);
+    expect(column(join(report.artefact, 'data/data/c.db'), 'SELECT count(*) FROM item')).toEqual([
+      readdirSync(join(report.artefact, 'data/data/files')).length,
+    ]);
     expect(report.cut.quiescedMillis).toBeGreaterThan(report.cut.pauseMillis);
     await eventually('the writer goes on', () => statSync(store.path('log.txt')).size > rows * 8);
     await writer.stop();
@@ -150,13 +187,20 @@ describe.skipIf(requires('temporal'))('backup', () => {
     expect(statSync(store.path('files/hidden.bin-wal')).size).toBeGreaterThan(0);
     const { artefact } = await store.backup();
     const manifest = store.manifest(artefact);
-    expect(manifest.entries.filter(({ type }) => type === 'database').map(({ path }) => path)).toEqual(['a.db', 'files/hidden.bin']);
+    expect(manifest.entries.filter(({ type }) => type === 'database').map(({ path }) => path)).toEqual([
+      'a.db',
+      'files/hidden.bin',
+    ]);
     expect(readdirSync(join(artefact, 'data/data/files')).sort()).toEqual(['hidden.bin', 'notes.db-wal']);
     expect(column(join(artefact, 'data/data/files/hidden.bin'), 'SELECT v FROM item')).toEqual(['one', 'two', 'three']);
   });
 
   test('backup.snapshot: a database that is created during the cut is in it', async () => {
-    const store = makeStore(engine(), 'late', { hooks: ['quiesce', 'resume'], databases: [{ path: '*.db' }], contents: { 'a.db': ITEMS, 'b.db': ITEMS } });
+    const store = makeStore(engine(), 'late', {
+      hooks: ['quiesce', 'resume'],
+      databases: [{ path: '*.db' }],
+      contents: { 'a.db': ITEMS, 'b.db': ITEMS },
+    });
     sql(join(store.directory, 'made.db'), "CREATE TABLE item (v); INSERT INTO item VALUES ('late')", 'delete');
     store.scriptHook('resume', `cp '${store.directory}/made.db' '${store.path('c.db')}'`);
     const report = await store.backup();
@@ -167,7 +211,8 @@ describe.skipIf(requires('temporal'))('backup', () => {
   test('backup.snapshot: a database of which a writer died in a transaction is hot_journal, and is left as it is', async () => {
     const store = makeStore(engine(), 'hot', { contents: {} });
     sql(store.path('a.db'), ITEMS, 'delete');
-    const program = "const D=require('better-sqlite3');const d=new D(process.argv[1]);d.pragma('cache_size=1');d.exec('BEGIN IMMEDIATE');d.exec(\"WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM c WHERE i<5000) INSERT INTO item (v) SELECT randomblob(500) FROM c\");process.kill(process.pid,'SIGKILL')";
+    const program =
+      "const D=require('better-sqlite3');const d=new D(process.argv[1]);d.pragma('cache_size=1');d.exec('BEGIN IMMEDIATE');d.exec(\"WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM c WHERE i<5000) INSERT INTO item (v) SELECT randomblob(500) FROM c\");process.kill(process.pid,'SIGKILL')";
     try {
       execFileSync(process.execPath, ['-e', program, store.path('a.db')], { stdio: 'pipe' });
       expect.fail('the writer did not die');
@@ -184,7 +229,10 @@ describe.skipIf(requires('temporal'))('backup', () => {
     const store = makeStore(engine(), 'checked', { databases: [{ path: 'a.db', requiredTables: ['item', 'app_*'] }] });
     const stop = await stopOf(store.backup());
     expect([stop.code, stop.details['step']]).toEqual(['required_table_missing', 'backup.validate']);
-    sql(store.path('a.db'), 'PRAGMA foreign_keys = OFF; CREATE TABLE app_x (item REFERENCES item(id)); INSERT INTO app_x VALUES (77)');
+    sql(
+      store.path('a.db'),
+      'PRAGMA foreign_keys = OFF; CREATE TABLE app_x (item REFERENCES item(id)); INSERT INTO app_x VALUES (77)',
+    );
     expect((await stopOf(store.backup())).code).toBe('foreign_keys_violated');
     expect(store.published()).toEqual([]);
     expect(store.leftovers()).toEqual([]);
@@ -199,7 +247,15 @@ describe.skipIf(requires('temporal'))('backup', () => {
     const [partial, ...more] = store.published();
     expect([partial?.startsWith('.partial-'), more]).toEqual([true, []]);
     expect(existsSync(join(store.destination, partial ?? '', 'manifest.json'))).toBe(false);
-    expect((await stopOf(engine().holdfast.verify(store.name, 'latest', { requestedBy: 'test' }).then((run) => run.result()))).code).toBe('artefact_missing');
+    expect(
+      (
+        await stopOf(
+          engine()
+            .holdfast.verify(store.name, 'latest', { requestedBy: 'test' })
+            .then((run) => run.result()),
+        )
+      ).code,
+    ).toBe('artefact_missing');
     hold.letGo();
     const { artefact } = await running;
     expect(store.published()).toEqual([artefact.split('/').at(-1)]);

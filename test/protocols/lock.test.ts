@@ -14,7 +14,10 @@ import type { TestStore } from '../support/store.js';
 describe.skipIf(requires('temporal'))('the lock of a store', () => {
   const engine = useEngine();
   const resultOf = (workflowId: string, runId?: string): Promise<unknown> =>
-    engine().session.client.workflow.getHandle(workflowId, runId).result().catch((error: unknown) => Promise.reject(asRefusal(error)));
+    engine()
+      .session.client.workflow.getHandle(workflowId, runId)
+      .result()
+      .catch((error: unknown) => Promise.reject(asRefusal(error)));
 
   test('backup.lock: a second operation of a store is store_locked at once, one of another store is not', async () => {
     const [store, other] = [makeStore(engine(), 'one', { hooks: ['quiesce', 'resume'] }), makeStore(engine(), 'other')];
@@ -23,7 +26,9 @@ describe.skipIf(requires('temporal'))('the lock of a store', () => {
     await hold.held();
     const stop = await stopOf(store.backup());
     expect([stop.code, stop.details]).toEqual(['store_locked', { workflowId: `holdfast/${store.name}` }]);
-    expect((await engine().holdfast.running(store.name)).map(({ progress }) => progress?.step)).toEqual(['backup.quiesce']);
+    expect((await engine().holdfast.running(store.name)).map(({ progress }) => progress?.step)).toEqual([
+      'backup.quiesce',
+    ]);
     await other.backup();
     hold.letGo();
     await running;
@@ -36,8 +41,10 @@ describe.skipIf(requires('temporal'))('the lock of a store', () => {
     const [first, second] = [await store.backup(), await store.backup()];
     const entries = await readAudit(store.controlDirectory);
     expect(entries.map(({ event, operation, details }) => [event, operation, details['token']])).toEqual([
-      ['lock acquired', first.operation, 1], ['lock released', first.operation, 1],
-      ['lock acquired', second.operation, 2], ['lock released', second.operation, 2],
+      ['lock acquired', first.operation, 1],
+      ['lock released', first.operation, 1],
+      ['lock acquired', second.operation, 2],
+      ['lock released', second.operation, 2],
     ]);
   });
 
@@ -50,7 +57,10 @@ describe.skipIf(requires('temporal'))('the lock of a store', () => {
     const restored = await store.restore();
     const state = [await store.digest(), store.epochCounter()];
     const { digest } = await store.plan();
-    const run = await engine().holdfast.restore(store.name, LATEST, digest, { requestedBy: 'test', operation: restored.operation });
+    const run = await engine().holdfast.restore(store.name, LATEST, digest, {
+      requestedBy: 'test',
+      operation: restored.operation,
+    });
     expect((await stopOf(run.result())).code).toBe('operation_repeated');
     expect([await store.digest(), store.epochCounter()]).toEqual(state);
   });
@@ -80,7 +90,11 @@ describe.skipIf(requires('temporal'))('the lock of a store', () => {
     const history = await historyOf(engine(), `holdfast/${store.name}`);
     const finished = history[0]?.workflowExecutionStartedEventAttributes?.originalExecutionRunId ?? '';
     for (const { id } of STEPS.restore.slice(1)) {
-      const scheduled = history.findIndex(({ userMetadata }) => Buffer.from(userMetadata?.summary?.data ?? []).toString().startsWith(`"${id}: `));
+      const scheduled = history.findIndex(({ userMetadata }) =>
+        Buffer.from(userMetadata?.summary?.data ?? [])
+          .toString()
+          .startsWith(`"${id}: `),
+      );
       expect(scheduled, id).toBeGreaterThan(0);
       const runId = await reset(store, (_event, index) => index < scheduled, 'last', finished);
       const ended = await resultOf(`holdfast/${store.name}`, runId).catch((error: unknown) => error);
@@ -96,7 +110,9 @@ describe.skipIf(requires('temporal'))('the lock of a store', () => {
     await store.backup();
     store.hooksRun();
     const history = await historyOf(engine(), `holdfast/${store.name}`);
-    const quiesce = history.findIndex((event) => event.activityTaskScheduledEventAttributes?.activityType?.name === 'quiesce');
+    const quiesce = history.findIndex(
+      (event) => event.activityTaskScheduledEventAttributes?.activityType?.name === 'quiesce',
+    );
     const runId = await reset(store, (_event, index) => index < quiesce, 'last');
     expect((await stopOf(resultOf(`holdfast/${store.name}`, runId))).code).toBe('lock_lost');
     expect(store.hooksRun()).toEqual([]);
@@ -109,12 +125,34 @@ describe.skipIf(requires('temporal'))('the lock of a store', () => {
   }
 
   /** Resets the newest run of a store to a completed workflow task. @returns the new run */
-  async function reset(store: TestStore, isWanted: (event: HistoryEvent, index: number) => boolean, which: 'first' | 'last' = 'first', from?: string): Promise<string> {
+  async function reset(
+    store: TestStore,
+    isWanted: (event: HistoryEvent, index: number) => boolean,
+    which: 'first' | 'last' = 'first',
+    from?: string,
+  ): Promise<string> {
     const workflowId = `holdfast/${store.name}`;
     const events = await historyOf(engine(), workflowId, from);
-    const tasks = events.filter((event, index) => event.workflowTaskCompletedEventAttributes !== null && event.workflowTaskCompletedEventAttributes !== undefined && (isWanted(event, index) || which === 'first'));
+    const tasks = events.filter(
+      (event, index) =>
+        event.workflowTaskCompletedEventAttributes !== null &&
+        event.workflowTaskCompletedEventAttributes !== undefined &&
+        (isWanted(event, index) || which === 'first'),
+    );
     const task = which === 'first' ? tasks[0] : tasks.at(-1);
-    const output = await engine().temporal('workflow', 'reset', '--workflow-id', workflowId, '--event-id', String(task?.eventId), '--reason', 'a test', '--output', 'json', ...(from === undefined ? [] : ['--run-id', from]));
+    const output = await engine().temporal(
+      'workflow',
+      'reset',
+      '--workflow-id',
+      workflowId,
+      '--event-id',
+      String(task?.eventId),
+      '--reason',
+      'a test',
+      '--output',
+      'json',
+      ...(from === undefined ? [] : ['--run-id', from]),
+    );
     return (JSON.parse(output) as { runId: string }).runId;
   }
 });

@@ -23,20 +23,39 @@ describe.skipIf(requires('temporal'))('request', () => {
   const engine = useEngine();
 
   /** A request that nobody has approved yet, waiting. */
-  async function waiting(store: TestStore, order: Partial<RequestOrder> = {}): Promise<{ readonly handle: WorkflowHandle; readonly digest: string; readonly result: Promise<unknown> }> {
+  async function waiting(
+    store: TestStore,
+    order: Partial<RequestOrder> = {},
+  ): Promise<{ readonly handle: WorkflowHandle; readonly digest: string; readonly result: Promise<unknown> }> {
     const operation = randomUUID();
-    const args: [RequestOrder] = [{ operation, store: store.name, host: TEST_HOST, requestedBy: 'test', source: LATEST, confirm: null, deadlineMillis: 60_000, ...order }];
-    const handle = await engine().session.client.workflow.start('request', { taskQueue: WORKFLOW_QUEUE, workflowId: requestId(store.name, operation), args });
+    const args: [RequestOrder] = [
+      {
+        operation,
+        store: store.name,
+        host: TEST_HOST,
+        requestedBy: 'test',
+        source: LATEST,
+        confirm: null,
+        deadlineMillis: 60_000,
+        ...order,
+      },
+    ];
+    const handle = await engine().session.client.workflow.start('request', {
+      taskQueue: WORKFLOW_QUEUE,
+      workflowId: requestId(store.name, operation),
+      args,
+    });
     const status = await eventually('the request waits', async () => {
       const found = await handle.query<Status>('status');
       return found.outcome === 'waiting' && found;
     });
     const result = handle.result().catch((error: unknown) => Promise.reject(asRefusal(error)));
     result.catch((error: unknown) => error);
-    return { handle, digest: status === false ? '' : (status.planDigest ?? ''), result };
+    return { handle, digest: status.planDigest ?? '', result };
   }
 
-  const confirm = (handle: WorkflowHandle, planDigest: string): Promise<unknown> => handle.executeUpdate('confirm', { args: [{ planDigest, by: 'somebody' }] });
+  const confirm = (handle: WorkflowHandle, planDigest: string): Promise<unknown> =>
+    handle.executeUpdate('confirm', { args: [{ planDigest, by: 'somebody' }] });
 
   test('request.plan: the same facts give the same plan and digest, and nothing is changed by planning', async () => {
     const store = makeStore(engine(), 'same');
@@ -56,13 +75,29 @@ describe.skipIf(requires('temporal'))('request', () => {
   test('request.plan: the bounds cover rows, files and what is carried over, rounded up', async () => {
     const store = makeStore(engine(), 'bounds', { files: { 'files/one': 'one', outside: 'x' } });
     await store.backup();
-    expect((await store.plan()).plan.bounds).toEqual({ rowsFewerMax: 0, filesNewerMax: 0, filesCarriedOverMax: 10, databasesUnreadable: [] });
+    expect((await store.plan()).plan.bounds).toEqual({
+      rowsFewerMax: 0,
+      filesNewerMax: 0,
+      filesCarriedOverMax: 10,
+      databasesUnreadable: [],
+    });
     sql(store.path('a.db'), 'INSERT INTO item (v) SELECT 1 FROM item, item AS b, item AS c');
     store.write('files/one', 'another');
     const { plan } = await store.plan();
-    expect(plan.bounds).toEqual({ rowsFewerMax: 100, filesNewerMax: 10, filesCarriedOverMax: 10, databasesUnreadable: [] });
+    expect(plan.bounds).toEqual({
+      rowsFewerMax: 100,
+      filesNewerMax: 10,
+      filesCarriedOverMax: 10,
+      databasesUnreadable: [],
+    });
     expect(plan.sentence).toContain('at most 100 rows and 10 files that are newer or differ are replaced');
-    expect(plan).toMatchObject({ protocol: 'restore', store: store.name, host: TEST_HOST, roots: [{ root: 'data', path: store.root, mode: 'root' }], hooks: ['attach', 'detach'] });
+    expect(plan).toMatchObject({
+      protocol: 'restore',
+      store: store.name,
+      host: TEST_HOST,
+      roots: [{ root: 'data', path: store.root, mode: 'root' }],
+      hooks: ['attach', 'detach'],
+    });
   });
 
   test('request.approve: the digest of another plan is approval_mismatch, and nothing is started', async () => {
@@ -105,7 +140,14 @@ describe.skipIf(requires('temporal'))('request', () => {
   });
 
   test.each([
-    ['rows', (store: TestStore) => sql(store.path('a.db'), "INSERT INTO item (v) VALUES ('1'), ('2'), ('3'), ('4'), ('5'), ('6'), ('7'), ('8'), ('9'), ('10'), ('11')")],
+    [
+      'rows',
+      (store: TestStore) =>
+        sql(
+          store.path('a.db'),
+          "INSERT INTO item (v) VALUES ('1'), ('2'), ('3'), ('4'), ('5'), ('6'), ('7'), ('8'), ('9'), ('10'), ('11')",
+        ),
+    ],
     ['files', (store: TestStore) => Array.from({ length: 11 }, (_, index) => store.write(`files/${index}`, ''))],
     ['files outside the members', (store: TestStore) => store.write('outside', '')],
     ['a database that can not be read any more', (store: TestStore) => store.write('a.db', 'destroyed')],

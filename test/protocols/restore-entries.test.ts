@@ -14,7 +14,12 @@ describe.skipIf(requires('temporal', 'mount'))('restore into a root that is a mo
 
   /** The root is bound over itself: a mount point for everybody in this mount namespace. */
   function mounted(purpose: string, options: StoreOptions = {}): TestStore {
-    const store = makeStore(engine(), purpose, { hooks: ['detach', 'attach', 'caches', 'verify'], files: { 'files/one': 'one', 'tls/key': 'key', 'both/member': 'member', 'both/outside': 'outside' }, trees: [{ path: 'files' }, { path: 'both', include: ['member'] }], ...options });
+    const store = makeStore(engine(), purpose, {
+      hooks: ['detach', 'attach', 'caches', 'verify'],
+      files: { 'files/one': 'one', 'tls/key': 'key', 'both/member': 'member', 'both/outside': 'outside' },
+      trees: [{ path: 'files' }, { path: 'both', include: ['member'] }],
+      ...options,
+    });
     const disk = join(store.directory, 'disk');
     execFileSync('mv', [store.root, disk]);
     mkdirSync(store.root);
@@ -24,7 +29,10 @@ describe.skipIf(requires('temporal', 'mount'))('restore into a root that is a mo
   }
 
   test('restore.exchange, rollback.exchange: backup, restore and rollback go round, and untouched entries are never touched', async () => {
-    const store = mounted('cycle', { contents: { 'a.db': ITEMS, 'b.db': ITEMS }, databases: [{ path: 'a.db' }, { path: 'b.db' }] });
+    const store = mounted('cycle', {
+      contents: { 'a.db': ITEMS, 'b.db': ITEMS },
+      databases: [{ path: 'a.db' }, { path: 'b.db' }],
+    });
     await store.backup();
     rmSync(store.path('b.db'));
     writeFileSync(store.path('a.db'), 'destroyed');
@@ -33,12 +41,19 @@ describe.skipIf(requires('temporal', 'mount'))('restore into a root that is a mo
     mkdirSync(store.path('files'));
     store.write('files/added', 'added');
     const before = await store.digest();
-    const untouched = () => [statSync(store.path('tls')).ino, statSync(store.path('tls'), { bigint: true }).ctimeNs, statSync(store.path('tls/key')).ino];
+    const untouched = () => [
+      statSync(store.path('tls')).ino,
+      statSync(store.path('tls'), { bigint: true }).ctimeNs,
+      statSync(store.path('tls/key')).ino,
+    ];
     const key = untouched();
     const { plan } = await store.plan();
     expect(plan.roots).toEqual([{ root: 'data', path: store.root, mode: 'entries', why: 'the root is a mount point' }]);
     await store.restore();
-    expect([store.items(), store.items('b.db')]).toEqual([['one', 'two', 'three'], ['one', 'two', 'three']]);
+    expect([store.items(), store.items('b.db')]).toEqual([
+      ['one', 'two', 'three'],
+      ['one', 'two', 'three'],
+    ]);
     expect(readdirSync(store.path('files'))).toEqual(['one']);
     expect(readdirSync(store.path('both')).sort()).toEqual(['member', 'outside']);
     expect(existsSync(store.path('a.db-wal')) && readFileSync(store.path('a.db-wal'), 'utf8')).not.toBe('an old log');

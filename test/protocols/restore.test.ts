@@ -1,7 +1,19 @@
 // The protocol restore, step by step, against a real engine, worker, SQLite and filesystem: what comes back, what stays,
 // and what is left. What is refused is in restore-refusals.test.ts. Clauses F-1, F-21, SM-8, SM-9, P-15.
 import { execFileSync, spawn } from 'node:child_process';
-import { chmodSync, chownSync, cpSync, existsSync, lstatSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  cpSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type { RestoreReport } from '../../domain/protocol.js';
@@ -30,19 +42,29 @@ describe.skipIf(requires('temporal'))('restore', () => {
   const engine = useEngine();
 
   test('restore.lock to restore.release: every step once, in order, and the replaced state is kept', async () => {
-    const store = makeStore(engine(), 'whole', { hooks: ['quiesce', 'resume', 'detach', 'attach', 'migrate', 'caches', 'verify', 'version'] });
+    const store = makeStore(engine(), 'whole', {
+      hooks: ['quiesce', 'resume', 'detach', 'attach', 'migrate', 'caches', 'verify', 'version'],
+    });
     store.scriptHook('version', 'echo \'{"version": "1", "modules": []}\'');
     const { backupId } = await store.backup();
     store.hooksRun();
     store.addItem('newer');
     const report = await store.restore();
     expect([...report.steps.map(({ step }) => step), 'restore.release']).toEqual(STEPS.restore.map(({ id }) => id));
-    expect(report).toMatchObject({ protocol: 'restore', store: store.name, files: 3, rollbackPoint: report.operation, epoch: { counter: 1 } });
+    expect(report).toMatchObject({
+      protocol: 'restore',
+      store: store.name,
+      files: 3,
+      rollbackPoint: report.operation,
+      epoch: { counter: 1 },
+    });
     expect(store.hooksRun()).toEqual(['version', 'detach', 'migrate', 'caches', 'verify', 'attach']);
     expect(store.items()).toEqual(['one', 'two', 'three']);
     expect(store.leftovers()).toEqual([]);
     expect(store.rollbackPoints().map(({ id, protocol }) => [id, protocol])).toEqual([[report.operation, 'restore']]);
-    expect(column(join(store.rollbackPoints()[0]?.roots[0]?.tree ?? '', 'a.db'), 'SELECT count(*) FROM item')).toEqual([4]);
+    expect(column(join(store.rollbackPoints()[0]?.roots[0]?.tree ?? '', 'a.db'), 'SELECT count(*) FROM item')).toEqual([
+      4,
+    ]);
     // The next backup says in which epoch it was taken
     const next = await store.backup();
     expect(store.manifest(next.artefact).epoch).toEqual(report.epoch);
@@ -50,7 +72,9 @@ describe.skipIf(requires('temporal'))('restore', () => {
   });
 
   test('restore.stage, restore.verify: contents, modes, owners, times to the nanosecond, attributes and empty directories come back', async () => {
-    const store = makeStore(engine(), 'exact', { files: { 'files/one': 'one', 'files/deep/er/two': 'two', 'files/new\nline': '', 'files/ünï': 'ü' } });
+    const store = makeStore(engine(), 'exact', {
+      files: { 'files/one': 'one', 'files/deep/er/two': 'two', 'files/new\nline': '', 'files/ünï': 'ü' },
+    });
     mkdirSync(store.path('files/empty/inner'), { recursive: true });
     chmodSync(store.path('files/one'), 0o4751);
     chmodSync(store.path('files/empty'), 0o1700);
@@ -58,7 +82,15 @@ describe.skipIf(requires('temporal'))('restore', () => {
     if (isRoot) chownSync(store.path('files/deep/er/two'), 1234, 5678);
     execFileSync('setfattr', ['-n', 'user.origin', '-v', 'a test', store.path('files/one')]);
     execFileSync('setfattr', ['-n', 'user.kind', '-v', 'empty', store.path('files/empty')]);
-    for (const path of ['files/one', 'files/deep/er/two', 'files/empty/inner', 'files/empty', 'files/deep/er', 'files/deep', 'files']) {
+    for (const path of [
+      'files/one',
+      'files/deep/er/two',
+      'files/empty/inner',
+      'files/empty',
+      'files/deep/er',
+      'files/deep',
+      'files',
+    ]) {
       execFileSync('touch', ['-d', '2001-02-03 04:05:06.123456789', store.path(path)]);
     }
     const before = await store.digest('a.db');
@@ -70,9 +102,15 @@ describe.skipIf(requires('temporal'))('restore', () => {
     await store.restore();
     expect(await store.digest('a.db')).toBe(before);
     expect(store.items()).toEqual(['one', 'two', 'three']);
-    expect([statSync(store.path('a.db')).mode & 0o7777, statSync(store.path('a.db'), { bigint: true }).mtimeNs]).toEqual([0o640, time]);
+    expect([
+      statSync(store.path('a.db')).mode & 0o7777,
+      statSync(store.path('a.db'), { bigint: true }).mtimeNs,
+    ]).toEqual([0o640, time]);
     expect(lstatSync(store.path('files/empty/inner'), { bigint: true }).mtimeNs % 1_000_000_000n).toBe(123_456_789n);
-    const attributes = execFileSync('getfattr', ['-d', store.path('files/one'), store.path('files/empty')], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
+    const attributes = execFileSync('getfattr', ['-d', store.path('files/one'), store.path('files/empty')], {
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
     expect(attributes.match(/user\..*/g)).toEqual(['user.origin="a test"', 'user.kind="empty"']);
   });
 
@@ -101,10 +139,17 @@ describe.skipIf(requires('temporal'))('restore', () => {
     const report = await store.restore();
     expect(['tls/server.key', '.env'].map((path) => statSync(store.path(path)).ino)).toEqual(inodes);
     expect(statSync(store.path('tls/server.key')).mode & 0o7777).toBe(0o600);
-    expect(readdirSync(store.root).filter((name) => !name.startsWith('a.db')).sort()).toEqual(['.env', 'files', 'tls']);
+    expect(
+      readdirSync(store.root)
+        .filter((name) => !name.startsWith('a.db'))
+        .sort(),
+    ).toEqual(['.env', 'files', 'tls']);
     expect(existsSync(store.path('tls/empty'))).toBe(true);
     const former = store.rollbackPoints().find(({ id }) => id === report.rollbackPoint)?.roots[0]?.tree ?? '';
-    expect([readFileSync(join(former, 'run.pid'), 'utf8'), readFileSync(join(former, 'scratch/x'), 'utf8')]).toEqual(['1', 'x']);
+    expect([readFileSync(join(former, 'run.pid'), 'utf8'), readFileSync(join(former, 'scratch/x'), 'utf8')]).toEqual([
+      '1',
+      'x',
+    ]);
   });
 
   test('restore.carry-over: a log of the database that is replaced never comes beside the new one', async () => {
@@ -125,7 +170,12 @@ describe.skipIf(requires('temporal'))('restore', () => {
   });
 
   test('restore.detach, restore.attach: the hooks stop and start the application that writes', async () => {
-    const store = makeStore(engine(), 'served', { contents: {}, files: {}, databases: ['a.db', 'b.db', 'c.db'].map((path) => ({ path })), trees: [{ path: 'files', policy: 'immutable' }] });
+    const store = makeStore(engine(), 'served', {
+      contents: {},
+      files: {},
+      databases: ['a.db', 'b.db', 'c.db'].map((path) => ({ path })),
+      trees: [{ path: 'files', policy: 'immutable' }],
+    });
     const writer = await startWriter(store.root, join(store.directory, 'pause'));
     await store.backup();
     // The detach hook does nothing yet: the writer is seen
@@ -163,9 +213,15 @@ describe.skipIf(requires('temporal'))('restore', () => {
     await store.backup();
     const seen = (name: string): string => join(store.directory, `fence-at-${name}`);
     const fence = join(store.controlDirectory, 'fence.json');
-    for (const hook of ['detach', 'caches', 'verify', 'attach'] as const) store.scriptHook(hook, `[ -e '${fence}' ] && : > '${seen(hook)}'; true`);
+    for (const hook of ['detach', 'caches', 'verify', 'attach'] as const)
+      store.scriptHook(hook, `[ -e '${fence}' ] && : > '${seen(hook)}'; true`);
     await store.restore();
-    expect(['detach', 'caches', 'verify', 'attach'].map((hook) => existsSync(seen(hook)))).toEqual([false, true, true, false]);
+    expect(['detach', 'caches', 'verify', 'attach'].map((hook) => existsSync(seen(hook)))).toEqual([
+      false,
+      true,
+      true,
+      false,
+    ]);
     expect(store.isFenced()).toBe(false);
   });
 
@@ -180,24 +236,27 @@ describe.skipIf(requires('temporal'))('restore', () => {
     expect(store.leftovers()).toEqual([]);
   });
 
-  test.each(['detach', 'caches'] as const)('settle: a restore that is cancelled in the hook %s is undone altogether', async (hook) => {
-    const store = makeStore(engine(), 'cancelled', { hooks: ['detach', 'attach', 'caches'] });
-    await store.backup();
-    store.addItem('newer');
-    const before = await store.digest();
-    const hold = store.holdHook(hook);
-    const running = await store.startRestore();
-    await hold.held();
-    expect(store.isFenced()).toBe(hook === 'caches');
-    // The execution, not the request that waits for it
-    expect(await engine().holdfast.cancel(store.name)).toEqual({ workflowId: `holdfast/${store.name}` });
-    expect((await stopOf(running.result())).code).toBe('cancelled');
-    hold.letGo();
-    expect(await store.digest()).toBe(before);
-    expect(store.hooksRun().at(-1)).toBe('attach');
-    expect(store.leftovers()).toEqual([]);
-    expect(store.rollbackPoints()).toEqual([]);
-  });
+  test.each(['detach', 'caches'] as const)(
+    'settle: a restore that is cancelled in the hook %s is undone altogether',
+    async (hook) => {
+      const store = makeStore(engine(), 'cancelled', { hooks: ['detach', 'attach', 'caches'] });
+      await store.backup();
+      store.addItem('newer');
+      const before = await store.digest();
+      const hold = store.holdHook(hook);
+      const running = await store.startRestore();
+      await hold.held();
+      expect(store.isFenced()).toBe(hook === 'caches');
+      // The execution, not the request that waits for it
+      expect(await engine().holdfast.cancel(store.name)).toEqual({ workflowId: `holdfast/${store.name}` });
+      expect((await stopOf(running.result())).code).toBe('cancelled');
+      hold.letGo();
+      expect(await store.digest()).toBe(before);
+      expect(store.hooksRun().at(-1)).toBe('attach');
+      expect(store.leftovers()).toEqual([]);
+      expect(store.rollbackPoints()).toEqual([]);
+    },
+  );
 
   test('settle: a request that is cancelled takes its execution along', async () => {
     const store = makeStore(engine(), 'abandoned', { hooks: ['detach', 'attach', 'caches'] });

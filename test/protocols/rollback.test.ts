@@ -81,18 +81,28 @@ describe.skipIf(requires('temporal'))('rollback', () => {
     expect(store.rollbackPoints()).toHaveLength(1);
   });
 
-  test.each(['ledger.db', 'l*.db'])('rollback.compare: a sequence of a database that is listed as %s does not go back below the live one', async (path) => {
-    const sequences = [{ table: 'item', column: 'id' }];
-    const store = makeStore(engine(), 'floor', { contents: { 'ledger.db': ITEMS }, databases: [{ path, sequences }] });
-    await store.backup();
-    await store.restore();
-    store.addItem('four', 'ledger.db');
-    const before = await store.digest();
-    const stop = await stopOf(store.rollback());
-    expect([stop.code, stop.details['step'], stop.details['floor']]).toEqual(['sequence_rewind', 'rollback.compare', '4']);
-    expect(await store.digest()).toBe(before);
-    expect(store.leftovers()).toEqual([]);
-  });
+  test.each(['ledger.db', 'l*.db'])(
+    'rollback.compare: a sequence of a database that is listed as %s does not go back below the live one',
+    async (path) => {
+      const sequences = [{ table: 'item', column: 'id' }];
+      const store = makeStore(engine(), 'floor', {
+        contents: { 'ledger.db': ITEMS },
+        databases: [{ path, sequences }],
+      });
+      await store.backup();
+      await store.restore();
+      store.addItem('four', 'ledger.db');
+      const before = await store.digest();
+      const stop = await stopOf(store.rollback());
+      expect([stop.code, stop.details['step'], stop.details['floor']]).toEqual([
+        'sequence_rewind',
+        'rollback.compare',
+        '4',
+      ]);
+      expect(await store.digest()).toBe(before);
+      expect(store.leftovers()).toEqual([]);
+    },
+  );
 
   test('rollback.detach, rollback.in-use, rollback.attach: a store in use is refused, and the application goes on', async () => {
     const store = makeStore(engine(), 'used');
@@ -116,7 +126,11 @@ describe.skipIf(requires('temporal'))('rollback', () => {
     const fenced = join(store.directory, 'fenced');
     store.scriptHook('verify', `[ -e '${store.controlDirectory}/fence.json' ] && : > '${fenced}'; exit 1`);
     const stop = await stopOf(store.rollback());
-    expect([stop.code, stop.details['step'], stop.details['hook']]).toEqual(['hook_failed', 'rollback.verify', 'verify']);
+    expect([stop.code, stop.details['step'], stop.details['hook']]).toEqual([
+      'hook_failed',
+      'rollback.verify',
+      'verify',
+    ]);
     expect(existsSync(fenced)).toBe(true);
     expect(await store.digest()).toBe(before);
     expect(store.leftovers()).toEqual([]);

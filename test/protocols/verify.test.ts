@@ -20,7 +20,8 @@ describe.skipIf(requires('temporal'))('verify', () => {
     store = new TestStore(engine(), 'verified', { databases: [{ path: 'a.db', requiredTables: ['item'] }] });
     artefact = (await store.backup()).artefact;
   });
-  const verify = async (backup: string) => (await engine().holdfast.verify(store.name, backup, { requestedBy: 'test' })).result();
+  const verify = async (backup: string) =>
+    (await engine().holdfast.verify(store.name, backup, { requestedBy: 'test' })).result();
 
   test('verify.bytes, verify.databases: a sound artefact passes, and is not touched', async () => {
     // SQLite makes and removes sidecars when it reads a WAL database, which alters the time of its directory
@@ -40,27 +41,47 @@ describe.skipIf(requires('temporal'))('verify', () => {
   });
 
   const DAMAGES: readonly (readonly [StopCode, string, (path: string) => void])[] = [
-    ['checksum_mismatch', 'one byte of a file differs', (path) => writeFileSync(join(path, 'data/data/files/one'), 'onE')],
+    [
+      'checksum_mismatch',
+      'one byte of a file differs',
+      (path) => writeFileSync(join(path, 'data/data/files/one'), 'onE'),
+    ],
     ['checksum_mismatch', 'a database has grown', (path) => appendFileSync(join(path, 'data/data/a.db'), '\0')],
-    ['checksum_mismatch', 'the manifest was edited together with a file', (path) => {
-      const [file, manifest] = [join(path, 'data/data/files/one'), join(path, 'manifest.json')];
-      const old = sha256Of(file);
-      writeFileSync(file, 'onE');
-      writeFileSync(manifest, readFileSync(manifest, 'utf8').replace(old, sha256Of(file)));
-    }],
+    [
+      'checksum_mismatch',
+      'the manifest was edited together with a file',
+      (path) => {
+        const [file, manifest] = [join(path, 'data/data/files/one'), join(path, 'manifest.json')];
+        const old = sha256Of(file);
+        writeFileSync(file, 'onE');
+        writeFileSync(manifest, readFileSync(manifest, 'utf8').replace(old, sha256Of(file)));
+      },
+    ],
     ['file_missing', 'a file is gone', (path) => rmSync(join(path, 'data/data/files/deep/two'))],
     ['file_extra', 'a file was added', (path) => writeFileSync(join(path, 'data/data/files/three'), '')],
-    ['symlink_found', 'a file was replaced by a link', (path) => {
-      renameSync(join(path, 'data/data/files/one'), join(path, '../one'));
-      symlinkSync(join(path, '../one'), join(path, 'data/data/files/one'));
-    }],
-    ['special_file_found', 'a FIFO was added', (path) => void execFileSync('mkfifo', [join(path, 'data/data/files/pipe')])],
+    [
+      'symlink_found',
+      'a file was replaced by a link',
+      (path) => {
+        renameSync(join(path, 'data/data/files/one'), join(path, '../one'));
+        symlinkSync(join(path, '../one'), join(path, 'data/data/files/one'));
+      },
+    ],
+    [
+      'special_file_found',
+      'a FIFO was added',
+      (path) => void execFileSync('mkfifo', [join(path, 'data/data/files/pipe')]),
+    ],
     ['manifest_missing', 'there is no manifest', (path) => rmSync(join(path, 'manifest.json'))],
     ['manifest_invalid', 'the manifest is no JSON', (path) => appendFileSync(join(path, 'manifest.json'), '}')],
-    ['path_unsafe', 'a path in the manifest leaves the root', (path) => {
-      const manifest = join(path, 'manifest.json');
-      writeFileSync(manifest, readFileSync(manifest, 'utf8').replace('"files/one"', '"../one"'));
-    }],
+    [
+      'path_unsafe',
+      'a path in the manifest leaves the root',
+      (path) => {
+        const manifest = join(path, 'manifest.json');
+        writeFileSync(manifest, readFileSync(manifest, 'utf8').replace('"files/one"', '"../one"'));
+      },
+    ],
     ['artefact_missing', 'it is gone', (path) => rmSync(path, { recursive: true })],
   ];
   test.each(DAMAGES)('verify.bytes: %s where %s', async (code, what, damage) => {
@@ -75,17 +96,19 @@ describe.skipIf(requires('temporal'))('verify', () => {
 
   test('verify.databases: a database without a required table is required_table_missing', async () => {
     const path = damagedCopy(artefact, store.directory, (copy) =>
-      alterConsistently(copy, 'a.db', (database) => sql(database, 'ALTER TABLE item RENAME TO thing')));
+      alterConsistently(copy, 'a.db', (database) => sql(database, 'ALTER TABLE item RENAME TO thing')),
+    );
     expect((await stopOf(verify(path))).code).toBe('required_table_missing');
   });
 
   test('verify.bytes: the beginning of two ids is ambiguous_intent, and an unknown one artefact_missing', async () => {
     const second = new TestStore(engine(), 'twice', {});
     const [one, two] = [(await second.backup()).artefact, (await second.backup()).artefact];
-    const ask = async (reference: string) => (await engine().holdfast.verify(second.name, reference, { requestedBy: 'test' })).result();
+    const ask = async (reference: string) =>
+      (await engine().holdfast.verify(second.name, reference, { requestedBy: 'test' })).result();
     const stop = await stopOf(ask(one.split('/').at(-1)?.slice(0, 4) ?? ''));
     expect(stop.code).toBe('ambiguous_intent');
-    expect(stop.details['candidates']).toEqual([one, two].map((path) => path.split('/').at(-1)).toSorted());
+    expect(stop.details['candidates']).toEqual([one, two].toSorted().map((path) => path.split('/').at(-1)));
     expect((await stopOf(ask('nothing'))).code).toBe('artefact_missing');
     // A newest backup that is damaged is told, not passed over for an older one
     rmSync(join([one, two].toSorted().at(-1) ?? '', 'manifest.json'));

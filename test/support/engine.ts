@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { historyFromJSON } from '@temporalio/common/lib/proto-utils.js';
+import type { WorkflowHandle } from '@temporalio/client';
 import { afterAll, beforeAll, expect } from 'vitest';
 import { openEngine } from '../../client/connection.js';
 import type { EngineSession } from '../../client/connection.js';
@@ -51,7 +51,9 @@ export async function startEngine(extra: Environment = {}): Promise<TestEngine> 
   chmodSync(directory, 0o755);
   const definitionsDirectory = join(directory, 'definitions');
   mkdirSync(definitionsDirectory, { mode: 0o755 });
-  const inherited = Object.entries(process.env).filter(([name]) => !/^(TEMPORAL|HOLDFAST)_(?!TEMPORAL_BINARY)/.test(name));
+  const inherited = Object.entries(process.env).filter(
+    ([name]) => !/^(TEMPORAL|HOLDFAST)_(?!TEMPORAL_BINARY)/.test(name),
+  );
   const environment: Environment = {
     ...Object.fromEntries(inherited),
     HOLDFAST_STATE_DIRECTORY: join(directory, 'state'),
@@ -89,20 +91,28 @@ export async function stopOf(work: Promise<unknown>): Promise<Stop> {
 }
 
 /** Waits for `holds` to return something truthy; fails with `what` when it takes too long. */
-export async function eventually<T>(what: string, holds: () => T | Promise<T>, millis = 20_000): Promise<T> {
+export async function eventually<T>(
+  what: string,
+  holds: () => T | Promise<T>,
+  millis = 20_000,
+): Promise<Exclude<T, false | null | undefined>> {
   const deadline = performance.now() + millis;
   for (;;) {
     const value = await holds();
-    if (Boolean(value)) return value;
+    if (value !== undefined && value !== null && value !== false) return value as Exclude<T, false | null | undefined>;
     if (performance.now() > deadline) throw new Error(`not within ${millis} ms: ${what}`);
     await delay(20);
   }
 }
 
-export type History = ReturnType<typeof historyFromJSON>;
+type History = Awaited<ReturnType<WorkflowHandle['fetchHistory']>>;
 export type HistoryEvent = NonNullable<NonNullable<History['events']>[number]>;
 
-export async function historyOf(engine: TestEngine, workflowId: string, runId?: string): Promise<readonly HistoryEvent[]> {
+export async function historyOf(
+  engine: TestEngine,
+  workflowId: string,
+  runId?: string,
+): Promise<readonly HistoryEvent[]> {
   const history = await engine.session.client.workflow.getHandle(workflowId, runId).fetchHistory();
   return history.events ?? [];
 }

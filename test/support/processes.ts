@@ -12,9 +12,14 @@ export interface Started {
 
 /** Starts writer.ts on a root and waits until it is in full flow. */
 export async function startWriter(root: string, pauseFile: string): Promise<Started> {
-  const child = fork(new URL('./writer.js', import.meta.url), [root, pauseFile], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+  const child = fork(new URL('./writer.js', import.meta.url), [root, pauseFile], {
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+  });
   const started = followed(child);
-  await Promise.race([once(child, 'message'), once(child, 'exit').then(() => Promise.reject(new Error('the writer ended')))]);
+  await Promise.race([
+    once(child, 'message'),
+    once(child, 'exit').then(() => Promise.reject(new Error('the writer ended'))),
+  ]);
   return started;
 }
 
@@ -24,7 +29,10 @@ export async function startProgram(command: string, ...argv: string[]): Promise<
   const started = followed(child);
   const { stdout } = child;
   if (stdout === null) throw new Error('a program without its output');
-  await Promise.race([once(stdout, 'data'), once(child, 'exit').then(() => Promise.reject(new Error(`${command} ended`)))]);
+  await Promise.race([
+    once(stdout, 'data'),
+    once(child, 'exit').then(() => Promise.reject(new Error(`${command} ended`))),
+  ]);
   return started;
 }
 

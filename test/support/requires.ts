@@ -44,6 +44,8 @@ const PROBES = {
   jq: onPath('jq'),
   /** A second ordinary user to own files or to be refused. */
   setpriv: () => isRoot() ?? onPath('setpriv')(),
+  /** For a terminal of a test's own. */
+  python3: runs('python3', '-c', 'import pty, os; os.waitstatus_to_exitcode'),
   git: runs('git', 'rev-parse', '--git-dir'),
 } as const satisfies Record<string, Probe>;
 

@@ -1,6 +1,17 @@
 // Stores of tests: a definition, a root with real databases and files, a destination, and hooks that a test can make
 // fail, wait, or do something. Everything lies in a directory of its own below the engine's.
-import { chmodSync, copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import Database from 'better-sqlite3';
@@ -30,7 +41,8 @@ export interface StoreOptions extends Omit<RootInput, 'path'> {
   readonly contents?: Readonly<Record<string, string>>;
 }
 
-export const ITEMS = "CREATE TABLE item (id INTEGER PRIMARY KEY, v TEXT); INSERT INTO item (v) VALUES ('one'), ('two'), ('three');";
+export const ITEMS =
+  "CREATE TABLE item (id INTEGER PRIMARY KEY, v TEXT); INSERT INTO item (v) VALUES ('one'), ('two'), ('three');";
 const OPTIONS: OperationOptions = { requestedBy: 'test' };
 export const LATEST: RestoreSource = { kind: 'backup', backup: 'latest' };
 export const LATEST_POINT: RestoreSource = { kind: 'rollback', point: 'latest' };
@@ -86,7 +98,8 @@ export class TestStore {
     mkdirSync(this.root, { recursive: true });
     mkdirSync(join(this.directory, 'hooks'));
     for (const [path, content] of Object.entries(options.contents ?? { 'a.db': ITEMS })) sql(this.path(path), content);
-    for (const [path, content] of Object.entries(options.files ?? { 'files/one': 'one', 'files/deep/two': 'two' })) this.write(path, content);
+    for (const [path, content] of Object.entries(options.files ?? { 'files/one': 'one', 'files/deep/two': 'two' }))
+      this.write(path, content);
     this.define({});
   }
 
@@ -99,14 +112,32 @@ export class TestStore {
   /** Writes the definition anew, with some of its options changed. */
   define(changed: StoreOptions): void {
     this.#options = { ...this.#options, ...changed };
-    const { databases, trees, drop, gates, backup, rollback, hooks = ['detach', 'attach'], hookTimeoutSeconds = 30 } = this.#options;
+    const {
+      databases,
+      trees,
+      drop,
+      gates,
+      backup,
+      rollback,
+      hooks = ['detach', 'attach'],
+      hookTimeoutSeconds = 30,
+    } = this.#options;
     const script = join(this.directory, 'hooks', 'hook.sh');
     writeFileSync(script, HOOK_SCRIPT.replaceAll('DIRECTORY', join(this.directory, 'hooks')), { mode: 0o755 });
     const definition: StoreDefinitionInput = {
       holdfast: 1,
       store: this.name,
-      roots: { data: { path: this.root, databases: databases ?? [{ path: 'a.db' }], trees: trees ?? [{ path: 'files' }], ...(drop === undefined ? {} : { drop }) } },
-      hooks: Object.fromEntries(hooks.map((name) => [name, { argv: ['/bin/sh', script], timeoutSeconds: hookTimeoutSeconds }])),
+      roots: {
+        data: {
+          path: this.root,
+          databases: databases ?? [{ path: 'a.db' }],
+          trees: trees ?? [{ path: 'files' }],
+          ...(drop === undefined ? {} : { drop }),
+        },
+      },
+      hooks: Object.fromEntries(
+        hooks.map((name) => [name, { argv: ['/bin/sh', script], timeoutSeconds: hookTimeoutSeconds }]),
+      ),
       backup: { destination: this.destination, ...backup },
       ...(gates === undefined ? {} : { gates }),
       ...(rollback === undefined ? {} : { rollback }),
@@ -148,7 +179,8 @@ export class TestStore {
    * @param except files to leave out: SQLite's online copy of a database has another change counter than the original
    */
   async digest(...except: readonly string[]): Promise<string> {
-    const isFleeting = (path: string): boolean => except.includes(path) || path.endsWith('-shm') || (path.endsWith('-wal') && statSync(this.path(path)).size === 0);
+    const isFleeting = (path: string): boolean =>
+      except.includes(path) || path.endsWith('-shm') || (path.endsWith('-wal') && statSync(this.path(path)).size === 0);
     return (await treeDigest(this.root, { times: 'below', skip: isFleeting })).sha256;
   }
 
@@ -205,7 +237,13 @@ export class TestStore {
       const trees = join(this.controlDirectory, 'trees');
       const staged = existsSync(trees) ? readdirSync(trees).filter((name) => !kept.has(name)) : [];
       const partial = this.published().filter((name) => name.startsWith('.'));
-      return [...(owner === null ? [] : [`lock of ${owner.protocol}`]), ...open, ...staged, ...partial, ...(this.isFenced() ? ['fence'] : [])];
+      return [
+        ...(owner === null ? [] : [`lock of ${owner.protocol}`]),
+        ...open,
+        ...staged,
+        ...partial,
+        ...(this.isFenced() ? ['fence'] : []),
+      ];
     } finally {
       database.close();
     }

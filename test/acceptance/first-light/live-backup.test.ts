@@ -11,7 +11,9 @@ import { ITEMS, column, makeStore, sql } from '../../support/store.js';
 
 /** Proves the invariant of writer.ts in a root that nobody writes to. @returns rows of a.db */
 function assertInvariant(root: string): number {
-  const [a = [], b = [], files = []] = ['a.db', 'b.db', 'c.db'].map((name) => column(join(root, name), 'SELECT id FROM item ORDER BY id') as number[]);
+  const [a = [], b = [], files = []] = ['a.db', 'b.db', 'c.db'].map(
+    (name) => column(join(root, name), 'SELECT id FROM item ORDER BY id') as number[],
+  );
   expect(a).toEqual(Array.from({ length: a.length }, (_, index) => index + 1));
   expect(a.slice(0, b.length)).toEqual(b);
   expect(a.length - b.length).toBeLessThanOrEqual(1);
@@ -26,9 +28,13 @@ function assertInvariant(root: string): number {
 describe.skipIf(requires('temporal'))('first light', () => {
   const engine = useEngine();
   const MEMBERS = {
-    contents: {}, files: {},
+    contents: {},
+    files: {},
     databases: ['a.db', 'b.db', 'c.db'].map((path) => ({ path, requiredTables: ['item'] })),
-    trees: [{ path: '.', include: ['log.txt'], policy: 'append' as const }, { path: 'files', policy: 'immutable' as const }],
+    trees: [
+      { path: '.', include: ['log.txt'], policy: 'append' as const },
+      { path: 'files', policy: 'immutable' as const },
+    ],
   };
 
   test('SM-1: backups under writers are states that existed at one instant, and the writers go on', async () => {
@@ -50,7 +56,10 @@ describe.skipIf(requires('temporal'))('first light', () => {
   });
 
   test('SM-1: a backup of an idle store changes neither a database nor its log', async () => {
-    const store = makeStore(engine(), 'idle', { contents: { 'closed.db': ITEMS }, databases: [{ path: 'a.db' }, { path: 'left.db' }, { path: 'closed.db' }, { path: 'rollback.db' }] });
+    const store = makeStore(engine(), 'idle', {
+      contents: { 'closed.db': ITEMS },
+      databases: [{ path: 'a.db' }, { path: 'left.db' }, { path: 'closed.db' }, { path: 'rollback.db' }],
+    });
     // An application that is there and rests, one that left its log behind, and one without a log
     const live = new Database(store.path('a.db'));
     onTestFinished(() => void live.close());
@@ -62,10 +71,19 @@ describe.skipIf(requires('temporal'))('first light', () => {
 
     for (const suffix of ['', '-wal']) copyFileSync(store.path(`a.db${suffix}`), `${copied}${suffix}`);
     const names = ['a.db', 'a.db-wal', 'left.db', 'left.db-wal', 'closed.db', 'rollback.db'];
-    const looks = () => names.map((name) => {
-      const { size, mtimeNs, ino } = statSync(store.path(name), { bigint: true });
-      return [name, size, mtimeNs, ino, createHash('sha256').update(readFileSync(store.path(name))).digest('hex')];
-    });
+    const looks = () =>
+      names.map((name) => {
+        const { size, mtimeNs, ino } = statSync(store.path(name), { bigint: true });
+        return [
+          name,
+          size,
+          mtimeNs,
+          ino,
+          createHash('sha256')
+            .update(readFileSync(store.path(name)))
+            .digest('hex'),
+        ];
+      });
     const before = looks();
     expect(statSync(store.path('left.db-wal')).size).toBeGreaterThan(0);
     const { artefact } = await store.backup();
@@ -73,7 +91,13 @@ describe.skipIf(requires('temporal'))('first light', () => {
     for (const name of ['a.db', 'left.db', 'closed.db', 'rollback.db']) {
       expect(column(join(artefact, 'data/data', name), 'SELECT v FROM item')).toEqual(['one', 'two', 'three']);
     }
-    expect(readdirSync(join(artefact, 'data/data')).sort()).toEqual(['a.db', 'closed.db', 'files', 'left.db', 'rollback.db']);
+    expect(readdirSync(join(artefact, 'data/data')).sort()).toEqual([
+      'a.db',
+      'closed.db',
+      'files',
+      'left.db',
+      'rollback.db',
+    ]);
     expect(existsSync(store.path('rollback.db-journal'))).toBe(false);
   });
 });

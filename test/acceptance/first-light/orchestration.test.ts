@@ -21,7 +21,16 @@ const summaryOf = ({ userMetadata }: HistoryEvent): string => {
 const activities = (events: readonly HistoryEvent[]) =>
   events.flatMap((event) => {
     const scheduled = event.activityTaskScheduledEventAttributes;
-    return scheduled === null || scheduled === undefined ? [] : [{ summary: summaryOf(event), name: scheduled.activityType?.name ?? '', attempts: scheduled.retryPolicy?.maximumAttempts ?? 0, scheduled }];
+    return scheduled === null || scheduled === undefined
+      ? []
+      : [
+          {
+            summary: summaryOf(event),
+            name: scheduled.activityType?.name ?? '',
+            attempts: scheduled.retryPolicy?.maximumAttempts ?? 0,
+            scheduled,
+          },
+        ];
   });
 
 const FILES = 3_000;
@@ -34,7 +43,9 @@ describe.skipIf(requires('temporal'))('first light', () => {
   const history = { backup: [] as readonly HistoryEvent[], restore: [] as readonly HistoryEvent[] };
 
   beforeAll(async () => {
-    const files = Object.fromEntries(Array.from({ length: FILES }, (_, index) => [`files/${index % 30}/${index}`, `file ${index}`]));
+    const files = Object.fromEntries(
+      Array.from({ length: FILES }, (_, index) => [`files/${index % 30}/${index}`, `file ${index}`]),
+    );
     store = new TestStore(engine(), 'recorded', { files, hooks: ['quiesce', 'resume', 'detach', 'attach'] });
     backup = await store.backup();
     history.backup = await historyOf(engine(), `holdfast/${store.name}`);
@@ -46,7 +57,8 @@ describe.skipIf(requires('temporal'))('first light', () => {
 
   const list = async (query: string): Promise<readonly { readonly type: string; readonly status: string }[]> => {
     const found: { type: string; status: string }[] = [];
-    for await (const { type, status } of engine().session.client.workflow.list({ query })) found.push({ type, status: status.name });
+    for await (const { type, status } of engine().session.client.workflow.list({ query }))
+      found.push({ type, status: status.name });
     return found;
   };
 
@@ -55,14 +67,27 @@ describe.skipIf(requires('temporal'))('first light', () => {
       const found = await list(`HoldfastStore = '${store.name}' AND ExecutionStatus = 'Completed'`);
       return found.length >= 8 && found;
     });
-    const types = (runs === false ? [] : runs).map(({ type }) => type).sort();
+    const types = runs.map(({ type }) => type).sort();
     expect(types).toEqual(['backup', 'plan', 'plan', 'request', 'request', 'restore', 'rollback', 'verify']);
   });
 
   test('T-2: activities on the queue of the host lock, snapshot, hash, package and swap', () => {
-    expect(activities(history.backup).map(({ name }) => name)).toEqual(['lock', 'planBackup', 'quiesce', 'snapshot', 'resume', 'validateCapture', 'packageArtefact', 'release']);
-    expect(activities(history.restore).map(({ summary }) => summary.split(':')[0])).toEqual(STEPS.restore.map(({ id }) => id));
-    const queues = new Set([...activities(history.backup), ...activities(history.restore)].map(({ scheduled }) => scheduled.taskQueue?.name));
+    expect(activities(history.backup).map(({ name }) => name)).toEqual([
+      'lock',
+      'planBackup',
+      'quiesce',
+      'snapshot',
+      'resume',
+      'validateCapture',
+      'packageArtefact',
+      'release',
+    ]);
+    expect(activities(history.restore).map(({ summary }) => summary.split(':')[0])).toEqual(
+      STEPS.restore.map(({ id }) => id),
+    );
+    const queues = new Set(
+      [...activities(history.backup), ...activities(history.restore)].map(({ scheduled }) => scheduled.taskQueue?.name),
+    );
     expect([...queues]).toEqual([`holdfast@${TEST_HOST}`]);
   });
 
@@ -81,7 +106,12 @@ describe.skipIf(requires('temporal'))('first light', () => {
     expect((await stopOf(refused.backup())).code).toBe('hook_failed');
     expect(refused.hooksRun()).toEqual(['quiesce', 'resume', 'resume', 'resume']);
     const events = await historyOf(engine(), `holdfast/${refused.name}`);
-    expect(activities(events).map(({ summary, attempts }) => [summary.split(':')[0], attempts])).toEqual([['backup.lock', 1], ['backup.plan', 1], ['backup.quiesce', 1], ['settle', 0]]);
+    expect(activities(events).map(({ summary, attempts }) => [summary.split(':')[0], attempts])).toEqual([
+      ['backup.lock', 1],
+      ['backup.plan', 1],
+      ['backup.quiesce', 1],
+      ['settle', 0],
+    ]);
     const attempts = events.flatMap((event) => event.activityTaskStartedEventAttributes?.attempt ?? []);
     expect(attempts).toEqual([1, 1, 1, 3]);
   });
@@ -101,13 +131,24 @@ describe.skipIf(requires('temporal'))('first light', () => {
     await stopOf(stopped.backup());
     const queries: readonly (readonly [string, string])[] = [
       [`HoldfastBackupId = '${backup.backupId}'`, 'backup COMPLETED'],
-      [`HoldfastStore = '${store.name}' AND HoldfastProtocol = 'restore' AND HoldfastOutcome = 'done'`, 'restore COMPLETED'],
-      [`HoldfastStore = '${stopped.name}' AND HoldfastStopCode = 'member_missing' AND HoldfastOutcome = 'stopped'`, 'backup FAILED'],
+      [
+        `HoldfastStore = '${store.name}' AND HoldfastProtocol = 'restore' AND HoldfastOutcome = 'done'`,
+        'restore COMPLETED',
+      ],
+      [
+        `HoldfastStore = '${stopped.name}' AND HoldfastStopCode = 'member_missing' AND HoldfastOutcome = 'stopped'`,
+        'backup FAILED',
+      ],
     ];
     for (const [query, expected] of queries) {
-      await eventually(query, async () => (await list(query)).map(({ type, status }) => `${type} ${status}`).join() === expected);
+      await eventually(
+        query,
+        async () => (await list(query)).map(({ type, status }) => `${type} ${status}`).join() === expected,
+      );
     }
-    const { customAttributes } = await engine().session.client.connection.operatorService.listSearchAttributes({ namespace: engine().session.namespace });
+    const { customAttributes } = await engine().session.client.connection.operatorService.listSearchAttributes({
+      namespace: engine().session.namespace,
+    });
     expect(SEARCH_ATTRIBUTES.filter((name) => customAttributes?.[name] === undefined)).toEqual([]);
     // INDEXED_VALUE_TYPE_KEYWORD
     expect([...new Set(SEARCH_ATTRIBUTES.map((name) => customAttributes?.[name]))]).toEqual([2]);
@@ -134,7 +175,9 @@ describe.skipIf(requires('temporal'))('first light', () => {
         expect(JSON.stringify(events)).not.toContain('files/7');
       }
       for (const type of ['backup', 'restore', 'rollback']) {
-        const runs = engine().session.client.workflow.list({ query: `WorkflowId = '${workflowId}' AND WorkflowType = '${type}'` });
+        const runs = engine().session.client.workflow.list({
+          query: `WorkflowId = '${workflowId}' AND WorkflowType = '${type}'`,
+        });
         for await (const { runId } of runs) {
           const { raw } = await engine().session.client.workflow.getHandle(workflowId, runId).describe();
           expect(Number(raw.workflowExecutionInfo?.historySizeBytes)).toBeLessThan(LIMITS.historyBytesMax);
@@ -154,7 +197,13 @@ describe.skipIf(requires('temporal'))('first light', () => {
     expect(metadata.currentDetails).toMatch(/`backup.plan` .*: done in \d+ ms/);
     expect(metadata.currentDetails).toMatch(/`backup.quiesce` .*: \*\*running\*\*/);
     expect(metadata.currentDetails).toMatch(/`backup.snapshot` .*: to come/);
-    expect(await handle.query('status')).toMatchObject({ protocol: 'backup', store: held.name, outcome: 'running', running: 'backup.quiesce', done: [{ step: 'backup.lock' }, { step: 'backup.plan' }] });
+    expect(await handle.query('status')).toMatchObject({
+      protocol: 'backup',
+      store: held.name,
+      outcome: 'running',
+      running: 'backup.quiesce',
+      done: [{ step: 'backup.lock' }, { step: 'backup.plan' }],
+    });
     const [progress] = await engine().holdfast.running(held.name);
     expect(progress?.progress).toMatchObject({ step: 'backup.quiesce' });
     hold.letGo();
@@ -172,34 +221,84 @@ describe.skipIf(requires('temporal'))('first light', () => {
 
   /** Starts a workflow with Temporal's own command line and waits for its end. */
   async function started(type: string, workflowId: string, input: string | null): Promise<unknown> {
-    const output = await engine().temporal('workflow', 'start', '--type', type, '--task-queue', 'holdfast', '--workflow-id', workflowId, ...(input === null ? [] : ['--input', input]), '--output', 'json');
+    const output = await engine().temporal(
+      'workflow',
+      'start',
+      '--type',
+      type,
+      '--task-queue',
+      'holdfast',
+      '--workflow-id',
+      workflowId,
+      ...(input === null ? [] : ['--input', input]),
+      '--output',
+      'json',
+    );
     const { runId } = JSON.parse(output) as { runId: string };
-    return engine().session.client.workflow.getHandle(workflowId, runId).result().catch((error: unknown) => Promise.reject(asRefusal(error)));
+    return engine()
+      .session.client.workflow.getHandle(workflowId, runId)
+      .result()
+      .catch((error: unknown) => Promise.reject(asRefusal(error)));
   }
 
   const order = (name: string) => ({ operation: randomUUID(), store: name, host: TEST_HOST, requestedBy: 'ops' });
 
   test('T-5: `temporal workflow start` with a JSON order makes a backup', async () => {
     const ops = makeStore(engine(), 'ops');
-    expect(await started('backup', `holdfast/${ops.name}`, JSON.stringify(order(ops.name)))).toMatchObject({ protocol: 'backup', store: ops.name, files: 3 });
+    expect(await started('backup', `holdfast/${ops.name}`, JSON.stringify(order(ops.name)))).toMatchObject({
+      protocol: 'backup',
+      store: ops.name,
+      files: 3,
+    });
     expect(ops.published()).toHaveLength(1);
     const { operation, ...request } = order(ops.name);
     const { digest } = await ops.plan();
-    const asked = JSON.stringify({ ...request, operation, source: { kind: 'backup', backup: 'latest' }, confirm: digest, deadlineMillis: 1000 });
-    expect(await started('request', `holdfast/${ops.name}/request/${operation}`, asked)).toMatchObject({ protocol: 'restore', planDigest: digest });
+    const asked = JSON.stringify({
+      ...request,
+      operation,
+      source: { kind: 'backup', backup: 'latest' },
+      confirm: digest,
+      deadlineMillis: 1000,
+    });
+    expect(await started('request', `holdfast/${ops.name}/request/${operation}`, asked)).toMatchObject({
+      protocol: 'restore',
+      planDigest: digest,
+    });
   });
 
-  const MALFORMED: readonly (readonly [string, (name: string) => readonly [type: string, workflowId: string, input: string | null]])[] = [
-    ['without an operation', (name) => ['backup', `holdfast/${name}`, JSON.stringify({ ...order(name), operation: undefined })]],
-    ['whose operation is no UUID', (name) => ['backup', `holdfast/${name}`, JSON.stringify({ ...order(name), operation: '1' })]],
-    ['whose store is a path', (name) => ['backup', 'holdfast/etc', JSON.stringify({ ...order(name), store: '../etc' })]],
+  const MALFORMED: readonly (readonly [
+    string,
+    (name: string) => readonly [type: string, workflowId: string, input: string | null],
+  ])[] = [
+    [
+      'without an operation',
+      (name) => ['backup', `holdfast/${name}`, JSON.stringify({ ...order(name), operation: undefined })],
+    ],
+    [
+      'whose operation is no UUID',
+      (name) => ['backup', `holdfast/${name}`, JSON.stringify({ ...order(name), operation: '1' })],
+    ],
+    [
+      'whose store is a path',
+      (name) => ['backup', 'holdfast/etc', JSON.stringify({ ...order(name), store: '../etc' })],
+    ],
     ['without a host', (name) => ['backup', `holdfast/${name}`, JSON.stringify({ ...order(name), host: '' })]],
     ['under another workflow id', (name) => ['backup', `backup-of-${name}`, JSON.stringify(order(name))]],
     ['with no input at all', (name) => ['backup', `holdfast/${name}`, null]],
     ['that is a list', (name) => ['backup', `holdfast/${name}`, '[]']],
     ['for a request with no input at all', (name) => ['request', `holdfast/${name}/request/1`, null]],
-    ['for a request without a deadline', (name) => ['request', `holdfast/${name}/request/2`, JSON.stringify({ ...order(name), source: { kind: 'backup', backup: 'latest' }, confirm: null })]],
-    ['for a restore under another workflow id', (name) => ['restore', `restore-of-${name}`, JSON.stringify(order(name))]],
+    [
+      'for a request without a deadline',
+      (name) => [
+        'request',
+        `holdfast/${name}/request/2`,
+        JSON.stringify({ ...order(name), source: { kind: 'backup', backup: 'latest' }, confirm: null }),
+      ],
+    ],
+    [
+      'for a restore under another workflow id',
+      (name) => ['restore', `restore-of-${name}`, JSON.stringify(order(name))],
+    ],
   ];
   test.each(MALFORMED)('T-5: an order %s ends in STOP usage', async (_what, make) => {
     const ops = makeStore(engine(), 'malformed');
@@ -214,7 +313,9 @@ describe.skipIf(requires('temporal'))('first light', () => {
     const ops = makeStore(engine(), 'unapproved');
     await ops.backup();
     const asked = { ...order(ops.name), source: { kind: 'backup', backup: 'latest' } };
-    expect((await stopOf(started('restore', `holdfast/${ops.name}`, JSON.stringify(asked)))).code).toBe('approval_missing');
+    expect((await stopOf(started('restore', `holdfast/${ops.name}`, JSON.stringify(asked)))).code).toBe(
+      'approval_missing',
+    );
     expect(ops.leftovers()).toEqual([]);
   });
 });
