@@ -74,7 +74,7 @@ function summarise(name: string, { path, manifest }: Artefact): CatalogueEntry {
 
 /**
  * Finds the artefact that `reference` names: an absolute path, `latest` of the store, a name, a backup id, or a unique
- * prefix of either. Only the manifest of what is found is read.
+ * prefix of either. Only manifests of what may be meant are read.
  * @throws Stop artefact_missing, ambiguous_intent, and those of readArtefact
  */
 export async function resolveArtefact(destination: string, store: string, reference: string): Promise<Artefact> {
@@ -87,16 +87,17 @@ export async function resolveArtefact(destination: string, store: string, refere
   }
   const names = await artefactNames(destination);
   const candidates = names.includes(reference) ? [reference] : names.filter((name) => mayBe(name, reference));
-  const [first, second] = candidates;
+  const found: Artefact[] = [];
+  for (const name of candidates) {
+    const artefact = await readArtefact(join(destination, name));
+    if (name.startsWith(reference) || artefact.manifest.backupId.startsWith(reference)) found.push(artefact);
+  }
+  const [first, second] = found;
   if (first === undefined) throw new Stop('artefact_missing', `${destination} holds no backup ${reference}`, { destination, reference });
   if (second !== undefined) {
-    throw new Stop('ambiguous_intent', `${reference} names ${candidates.length} backups`, { reference, candidates: candidates.slice(0, 10) });
+    throw new Stop('ambiguous_intent', `${reference} names ${found.length} backups`, { reference, candidates: found.slice(0, 10).map((artefact) => artefact.path) });
   }
-  const artefact = await readArtefact(join(destination, first));
-  if (!first.startsWith(reference) && !artefact.manifest.backupId.startsWith(reference)) {
-    throw new Stop('artefact_missing', `${destination} holds no backup ${reference}`, { destination, reference });
-  }
-  return artefact;
+  return first;
 }
 
 /** By its name alone: the name begins so, or the id whose beginning it carries does. */

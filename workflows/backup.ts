@@ -22,7 +22,7 @@ export async function backup(order: BackupOrder): Promise<BackupReport> {
         requestedBy: order.requestedBy,
         quiescedMillis: resumed.quiescedMillis,
       });
-      run.backedUp(artefact.backupId);
+      run.concerns(artefact.backupId);
       return { protocol: 'backup', operation: order.operation, store: order.store, ...artefact, steps: run.times() };
     }));
 }

@@ -10,6 +10,7 @@ export async function restore(order: RestoreOrder): Promise<RestoreReport> {
     run.exclusive(async (grant) => {
       const { plan, digest } = await run.step('restore.plan', 'planUnderLock', { grant, order });
       run.planned(digest);
+      run.concerns(plan.source.id);
       // The backup must be readable in full before anything of the live store is touched
       const staged = await run.step('restore.stage', 'stage', { grant, plan });
       await run.step('restore.validate', 'validateStaged', { grant, plan });

@@ -53,7 +53,8 @@ export interface Run {
   enter(id: StepId): void;
   waiting(): void;
   planned(digest: string): void;
-  backedUp(backupId: string): void;
+  /** The backup that the run is about, for whoever searches. */
+  concerns(backupId: string): void;
   times(): readonly StepTime[];
 }
 
@@ -147,7 +148,7 @@ export function beginProtocol(protocol: Protocol, order: Order): Run {
     planned(digest) {
       planDigest = digest;
     },
-    backedUp: (backupId) => upsertSearchAttributes([{ key: BACKUP_ID, value: backupId }]),
+    concerns: (backupId) => upsertSearchAttributes([{ key: BACKUP_ID, value: backupId }]),
     times: () => [...done],
   };
   return run;

@@ -1,0 +1,159 @@
+// Layout `plain` against the real filesystem: what is not exactly what the manifest lists is a STOP of its own.
+import Database from 'better-sqlite3';
+import { appendFile, mkdir, mkdtemp, readdir, rename, rm, symlink, unlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { backupName, listArtefacts, newestArtefact, resolveArtefact } from '../../artefacts/catalogue.js';
+import { assertTreeMatches, beginArtefact, dropPartials, partialName, publishArtefact, readArtefact } from '../../artefacts/plain.js';
+import { MANIFEST_FORMAT } from '../../domain/manifest.js';
+import type { Manifest, ManifestEntry } from '../../domain/manifest.js';
+import { Stop } from '../../domain/stop.js';
+
+const METADATA = { mode: 0o644, uid: 0, gid: 0, mtimeNanos: '1' };
+const IDS = ['0b6f1f8e-3b0e-4a52-9d1c-0d7c1a2b3c4d', '0b6f1f8e-aaaa-4a52-9d1c-0d7c1a2b3c4d', 'ffff1f8e-3b0e-4a52-9d1c-0d7c1a2b3c4d'] as const;
+
+let destination: string;
+
+beforeEach(async () => {
+  destination = await mkdtemp(join(tmpdir(), 'holdfast-artefacts-'));
+});
+afterEach(() => rm(destination, { recursive: true }));
+
+function manifestOf(backupId: string, createdAt: string, store = 'shop', entries?: readonly ManifestEntry[]): Manifest {
+  const sha256 = '0'.repeat(64);
+  return {
+    format: MANIFEST_FORMAT, layout: 'plain', backupId, operation: backupId, store, createdAt, createdBy: 'me', host: 'h', holdfastVersion: '0',
+    platform: { os: 'linux', arch: 'x64', endianness: 'LE', sqliteVersion: '3' }, application: null, epoch: null,
+    cut: { instant: createdAt, pauseMillis: 0, rollbackJournalPauseMillis: 0, quiescedMillis: 0, lockTries: 1, cutTries: 1, pinMillis: 0, policies: [] },
+    databases: [{ root: 'data', path: 'a.db', integrityCheckedAt: createdAt, pageSizeBytes: 4096, journalMode: 'wal', tables: [], sequences: [], appendOnly: [], migrations: null }],
+    entries: entries ?? [
+      { type: 'directory', root: 'data', path: '.', ...METADATA },
+      { type: 'file', root: 'data', path: 'f.txt', sizeBytes: 2, sha256, ...METADATA },
+      { type: 'database', root: 'data', path: 'a.db', sizeBytes: 8192, sha256, ...METADATA },
+    ],
+  };
+}
+
+async function publish(manifest: Manifest): Promise<string> {
+  const name = backupName(manifest.createdAt, manifest.backupId);
+  const partial = join(destination, partialName(manifest.store, name));
+  await beginArtefact(partial);
+  await mkdir(join(partial, 'data/data'));
+  await writeFile(join(partial, 'data/data/f.txt'), 'hi');
+  const database = new Database(join(partial, 'data/data/a.db'));
+  database.pragma('journal_mode = wal');
+  database.exec('CREATE TABLE t (x)');
+  database.close();
+  return (await publishArtefact(partial, destination, name, manifest)).path;
+}
+
+async function codeOf(work: Promise<unknown>): Promise<string> {
+  try {
+    await work;
+  } catch (error) {
+    if (error instanceof Stop) return error.code;
+    throw error;
+  }
+  return 'passes';
+}
+
+const matches = async (path: string): Promise<string> => codeOf(readArtefact(path).then(assertTreeMatches));
+
+describe('a published artefact', () => {
+  test('has nothing beside it, and matches its manifest', async () => {
+    const path = await publish(manifestOf(IDS[0], '2026-01-02T03:04:05.000Z'));
+    expect(await readdir(destination)).toEqual(['20260102T030405Z-0b6f1f8e']);
+    expect(await matches(path)).toBe('passes');
+  });
+
+  test('still matches after somebody looked into its database, until the log holds something', async () => {
+    const path = await publish(manifestOf(IDS[0], '2026-01-02T03:04:05.000Z'));
+    const reader = new Database(join(path, 'data/data/a.db'), { readonly: true });
+    reader.prepare('SELECT * FROM t').all();
+    reader.close();
+    expect((await readdir(join(path, 'data/data'))).filter((name) => name.startsWith('a.db-'))).not.toEqual([]);
+    expect(await matches(path)).toBe('passes');
+    await appendFile(join(path, 'data/data/a.db-wal'), 'x');
+    expect(await matches(path)).toBe('file_extra');
+  });
+
+  test.each([
+    ['file_extra', (data: string) => writeFile(join(data, 'new'), '')],
+    ['file_extra', (data: string) => writeFile(join(data, 'f.txt-shm'), '')],
+    ['file_missing', (data: string) => unlink(join(data, 'f.txt'))],
+    ['checksum_mismatch', (data: string) => appendFile(join(data, 'f.txt'), '!')],
+    ['symlink_found', async (data: string) => {
+      await rename(join(data, 'f.txt'), join(data, '../../g'));
+      await symlink('../../g', join(data, 'f.txt'));
+    }],
+    ['checksum_mismatch', async (data: string) => {
+      await unlink(join(data, 'f.txt'));
+      await mkdir(join(data, 'f.txt'));
+    }],
+  ])('that was changed is %s', async (code, change) => {
+    const path = await publish(manifestOf(IDS[0], '2026-01-02T03:04:05.000Z'));
+    await change(join(path, 'data/data'));
+    expect(await matches(path)).toBe(code);
+  });
+});
+
+describe('a manifest', () => {
+  const entries = (...paths: readonly string[]): readonly ManifestEntry[] => [
+    ...manifestOf(IDS[0], '2026-01-02T03:04:05.000Z').entries,
+    ...paths.map((path): ManifestEntry => ({ type: 'file', root: 'data', path, sizeBytes: 0, sha256: '0'.repeat(64), ...METADATA })),
+  ];
+
+  test.each([
+    ['path_unsafe', ['../x']], ['path_unsafe', ['/etc/passwd']], ['path_unsafe', ['a/../../b']], ['path_unsafe', ['f.txt']], ['path_unsafe', ['a//b']], ['manifest_invalid', ['nowhere/x']],
+  ] as const)('is %s with a path %j', async (code, paths) => {
+    const path = await publish(manifestOf(IDS[0], '2026-01-02T03:04:05.000Z', 'shop', entries(...paths)));
+    expect(await codeOf(readArtefact(path))).toBe(code);
+  });
+
+  test('that is missing, no JSON, or has an unknown key is a STOP of its own', async () => {
+    const path = await publish(manifestOf(IDS[0], '2026-01-02T03:04:05.000Z'));
+    await writeFile(join(path, 'manifest.json'), '{');
+    expect(await codeOf(readArtefact(path))).toBe('manifest_invalid');
+    await writeFile(join(path, 'manifest.json'), JSON.stringify({ ...manifestOf(IDS[0], '2026-01-02T03:04:05.000Z'), more: 1 }));
+    expect(await codeOf(readArtefact(path))).toBe('manifest_invalid');
+    await unlink(join(path, 'manifest.json'));
+    expect(await codeOf(readArtefact(path))).toBe('manifest_missing');
+    expect(await codeOf(readArtefact(join(destination, 'none')))).toBe('artefact_missing');
+  });
+});
+
+describe('the catalogue', () => {
+  beforeEach(async () => {
+    await publish(manifestOf(IDS[0], '2026-01-02T03:04:05.000Z'));
+    await publish(manifestOf(IDS[1], '2026-01-03T03:04:05.000Z'));
+    await publish(manifestOf(IDS[2], '2026-01-04T03:04:05.000Z', 'other'));
+  });
+  const find = async (reference: string): Promise<string> => (await resolveArtefact(destination, 'shop', reference)).manifest.backupId;
+
+  test('finds latest of the store, a name, an id, and a unique prefix of either', async () => {
+    expect([await find('latest'), await find('20260102'), await find(IDS[1]), await find('0b6f1f8e-aaaa')].join()).toBe([IDS[1], IDS[0], IDS[1], IDS[1]].join());
+  });
+
+  test('refuses what names two backups, or none', async () => {
+    expect(await codeOf(resolveArtefact(destination, 'shop', '0b6f'))).toBe('ambiguous_intent');
+    expect(await codeOf(resolveArtefact(destination, 'shop', 'abcd'))).toBe('artefact_missing');
+    expect(await codeOf(resolveArtefact(destination, 'nobody', 'latest'))).toBe('artefact_missing');
+  });
+
+  test('lists a broken backup with its STOP, and `latest` does not pass over it', async () => {
+    const [, second] = await listArtefacts(destination, 'shop');
+    await unlink(join(second?.path ?? '', 'manifest.json'));
+    expect((await listArtefacts(destination, 'shop')).map((entry) => entry.stop?.code ?? 'readable')).toEqual(['readable', 'manifest_missing']);
+    expect((await newestArtefact(destination, 'shop'))?.stop?.code).toBe('manifest_missing');
+    expect(await codeOf(resolveArtefact(destination, 'shop', 'latest'))).toBe('manifest_missing');
+  });
+
+  test('never shows what is unfinished, and drops only the own store of it', async () => {
+    await mkdir(join(destination, partialName('shop', 'x')));
+    await mkdir(join(destination, partialName('shop-two', 'x')));
+    expect(await listArtefacts(destination, 'shop')).toHaveLength(2);
+    await dropPartials(destination, 'shop');
+    expect((await readdir(destination)).filter((name) => name.startsWith('.'))).toEqual([partialName('shop-two', 'x')]);
+  });
+});
