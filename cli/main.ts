@@ -9,10 +9,10 @@ import { reportError } from './output.js';
 
 const ENVIRONMENT = `
 Environment:
-  HOLDFAST_DEFINITIONS_DIRECTORY  store definitions (default: /etc/holdfast/stores
-                                  for root, else ~/.config/holdfast/stores)
-  HOLDFAST_STATE_DIRECTORY        the embedded engine (default: /var/lib/holdfast
-                                  for root, else ~/.local/state/holdfast)
+  HOLDFAST_DEFINITIONS_DIRECTORY  store definitions (/etc/holdfast/stores for
+                                  root, else ~/.config/holdfast/stores)
+  HOLDFAST_STATE_DIRECTORY        the embedded engine (/var/lib/holdfast for
+                                  root, else ~/.local/state/holdfast)
   HOLDFAST_HOST                   name of this host (default: its host name)
   HOLDFAST_REQUESTED_BY           who asks, in manifests and the audit log
                                   (default: the user, or who called sudo)
@@ -38,30 +38,36 @@ function createProgram(): Command {
   return program;
 }
 
-/** Everything that commander prints itself: help goes to stdout, complaints become a STOP that names the help to read. */
-function prepare(command: Command, isJson: boolean, path: string): void {
+/**
+ * Everything that commander prints itself: help goes to stdout, or is collected for one line of JSON; complaints become a
+ * STOP that names the help to read.
+ */
+function prepare(command: Command, path: string, json: string[] | undefined): void {
   command.exitOverride((error) => {
     if (error.exitCode === 0) throw error;
     const message = error.code === 'commander.help' ? 'no command was given' : error.message.replace(/^error: /, '').replaceAll('\n', ' ');
     throw new Stop('usage', message, { help: `${path} --help` });
   });
   command.configureOutput({
-    writeOut: (text) => void process.stdout.write(isJson ? `${JSON.stringify({ type: 'result', text: text.trimEnd() })}\n` : text),
-    writeErr: (text) => (isJson ? undefined : process.stderr.write(text)),
+    writeOut: (text) => void (json === undefined ? process.stdout.write(text) : json.push(text)),
+    writeErr: (text) => void (json === undefined && process.stderr.write(text)),
     outputError: () => undefined,
   });
-  for (const child of command.commands) prepare(child, isJson, `${path} ${child.name()}`);
+  for (const child of command.commands) prepare(child, `${path} ${child.name()}`, json);
 }
 
 async function main(argv: readonly string[]): Promise<number> {
   const isJson = argv.includes('--json');
   const program = createProgram();
-  prepare(program, isJson, 'holdfast');
+  const help: string[] = [];
+  prepare(program, 'holdfast', isJson ? help : undefined);
   try {
     await program.parseAsync([...argv]);
     return typeof process.exitCode === 'number' ? process.exitCode : 0;
   } catch (error) {
-    return error instanceof CommanderError && error.exitCode === 0 ? 0 : reportError(error, isJson);
+    if (!(error instanceof CommanderError && error.exitCode === 0)) return reportError(error, isJson);
+    if (isJson) process.stdout.write(`${JSON.stringify({ type: 'result', text: help.join('').trimEnd() })}\n`);
+    return 0;
   }
 }
 

@@ -53,7 +53,7 @@ export function reportError(error: unknown, json: boolean): number {
 /** Details for people, a line each: what is nested is indented, what is absent is left out. */
 export function describeDetails(details: object, indent = '  '): string[] {
   return Object.entries(details).flatMap(([key, value]: [string, unknown]) => {
-    if (value === null || value === undefined || (Array.isArray(value) && value.length === 0)) return [];
+    if (value === null || value === undefined || value === '' || (Array.isArray(value) && value.length === 0)) return [];
     if (Array.isArray(value) && value.some((item) => typeof item === 'object')) {
       return [`${indent}${key}:\n`, ...value.map((item) => `${indent}  ${describeItem(item)}\n`)];
     }

@@ -44,7 +44,7 @@ function breakCommand(): Command {
         return;
       }
       if (options.confirm === undefined) {
-        throw new Stop('approval_missing', 'make sure that the owner is gone, then confirm its operation', { confirm: `holdfast lock break ${store} --confirm ${owner.operation}`, owner, liveness });
+        throw new Stop('approval_missing', 'an owner is not taken from without its operation being confirmed: make sure first that it is gone', { confirm: `holdfast lock break ${store} --confirm ${owner.operation}`, owner, liveness });
       }
       const { breakLock } = await import('../../control/recovery.js');
       const recovered = await breakLock(room, requestedBy(), options.confirm);

@@ -8,7 +8,7 @@ export function restoreCommand(): Command {
   return describeCommand({
     name: 'restore',
     summary: 'replace a store by a backup, all or nothing; the present state is kept as a rollback point',
-    examples: ['holdfast restore shop latest    # shows the plan, does nothing', 'holdfast restore shop latest --confirm 6f0c…    # carries out exactly that plan'],
+    examples: ['holdfast restore shop latest    # shows the plan, does nothing', 'holdfast restore shop latest --confirm 6f0c…    # carries out that plan'],
     exits: [65, 69, 73, 74, 75, 77, 78],
   })
     .argument('<store>', 'store id')

@@ -8,7 +8,7 @@ export function rollbackCommand(): Command {
   return describeCommand({
     name: 'rollback',
     summary: 'bring back the state that a restore replaced, as it was',
-    examples: ['holdfast rollback shop    # shows the plan, does nothing', 'holdfast rollback shop --confirm 91ab…    # carries out exactly that plan'],
+    examples: ['holdfast rollback shop    # shows the plan, does nothing', 'holdfast rollback shop --confirm 91ab…    # carries out that plan'],
     exits: [65, 69, 73, 74, 75, 77, 78],
   })
     .argument('<store>', 'store id')

@@ -11,7 +11,7 @@ function examples(page: string): readonly unknown[] {
 }
 
 describe('the definition', () => {
-  for (const page of ['README.md', 'docs/guides/definition.md']) {
+  for (const page of ['README.md', 'docs/guides/definition.md', 'docs/guides/operate.md']) {
     test(`in ${page} is accepted`, () => {
       const found = examples(page);
       expect(found.length).toBeGreaterThan(0);

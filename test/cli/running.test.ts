@@ -1,0 +1,165 @@
+// What is said about a protocol while it runs, and how it is interrupted: on a terminal, from another process, by
+// signals; and what the gate says while a restore is not yet validated.
+import { describe, expect, test } from 'vitest';
+import { eventually, useEngine } from '../support/engine.js';
+import { requires } from '../support/requires.js';
+import { makeStore } from '../support/store.js';
+import type { TestStore } from '../support/store.js';
+import { jsonLines, run, startCommand, startOnTerminal } from './room.js';
+import type { Ended } from './room.js';
+
+const engine = useEngine();
+const holdfast = (...argv: readonly string[]): Promise<Ended> => run(engine().environment, ...argv);
+const REWRITE = '\r\u001B[K';
+
+/** A store whose backup waits in its quiesce hook for as long as it is held. */
+function makeHeld(purpose: string): { readonly store: TestStore; readonly hold: ReturnType<TestStore['holdHook']> } {
+  const store = makeStore(engine(), purpose, { hooks: ['quiesce', 'resume', 'detach', 'attach', 'verify'] });
+  return { store, hold: store.holdHook('quiesce') };
+}
+
+async function expectUndone(store: TestStore): Promise<void> {
+  expect(store.published()).toEqual([]);
+  expect(store.leftovers()).toEqual([]);
+  expect(store.hooksRun()).toContain('resume');
+  expect((await holdfast('status', store.name)).stdout).toMatch(/ {2}lock {6}free\n/);
+}
+
+describe('a backup that runs', () => {
+  test('is watched and cancelled from other processes: 75, undone', async () => {
+    const { store, hold } = makeHeld('cancel');
+    const backup = startCommand(engine().environment, 'backup', store.name, '--json');
+    await hold.held();
+    const watch = startCommand(engine().environment, 'watch', store.name);
+    await watch.says(/^backup\.quiesce/m);
+    expect((await holdfast('lock', 'show', store.name)).stdout).toMatch(/ is locked by operation \S+ \(backup\) since \S+\n {2}run .*\n {2}process {2}\d+ on test-host: alive\n$/);
+    expect((await holdfast('status', store.name)).stdout).toMatch(/ {2}lock {6}backup since .* alive\n/);
+    const second = await holdfast('backup', store.name);
+    expect(second).toMatchObject({ status: 75, stderr: expect.stringContaining('STOP store_locked: ') });
+    expect(await holdfast('recover', store.name)).toMatchObject({ status: 75, stderr: expect.stringContaining('STOP store_locked: ') });
+
+    expect(await holdfast('cancel', store.name)).toMatchObject({ status: 0, stdout: expect.stringContaining(`holdfast/${store.name} was asked to undo and end`) });
+    const ended = await backup.ended;
+    expect(ended).toMatchObject({ status: 75, stderr: '' });
+    expect(jsonLines(ended).last).toMatchObject({ type: 'error', code: 'cancelled', exit: 75 });
+    expect(await watch.ended).toMatchObject({ status: 0, stdout: '1 run ended\n' });
+    await expectUndone(store);
+  });
+
+  test('is undone by one interrupt: 75', async () => {
+    const { store, hold } = makeHeld('interrupt');
+    const backup = startCommand(engine().environment, 'backup', store.name);
+    await hold.held();
+    await backup.says(/backup\.quiesce/);
+    backup.signal('SIGINT');
+    const { status, stderr } = await backup.ended;
+    expect(stderr).toMatch(/\ncancelling: the protocol undoes what it has done[^\n]*\n(.*\n)*STOP cancelled: the operation was cancelled\n/);
+    expect(status).toBe(75);
+    await expectUndone(store);
+  });
+
+  test('is undone by SIGTERM, as a unit that is stopped sends it: 75', async () => {
+    const { store, hold } = makeHeld('terminate');
+    const backup = startCommand(engine().environment, 'backup', store.name, '--quiet');
+    await hold.held();
+    backup.signal('SIGTERM');
+    expect(await backup.ended).toMatchObject({ status: 75, stderr: expect.stringMatching(/^STOP cancelled/) });
+    await expectUndone(store);
+  });
+
+  test('goes on when its command is killed, and can be watched to its end', async () => {
+    const { store, hold } = makeHeld('left');
+    const backup = startCommand(engine().environment, 'backup', store.name);
+    await hold.held();
+    backup.signal('SIGKILL');
+    await backup.ended;
+    const watch = startCommand(engine().environment, 'watch', store.name, '--json');
+    await watch.says(/"type":"progress"/);
+    hold.letGo();
+    const ended = await watch.ended;
+    expect(jsonLines(ended).last).toMatchObject({ type: 'result', stores: [store.name], watched: [expect.any(String)] });
+    expect(jsonLines(ended).lines[0]).toMatchObject({ type: 'run', workflowId: `holdfast/${store.name}` });
+    expect(store.published()).toHaveLength(1);
+  });
+});
+
+describe.skipIf(requires('python3'))('on a terminal', () => {
+  test('progress is one line that is rewritten, and gone at the end', async () => {
+    const { store, hold } = makeHeld('terminal');
+    const backup = startOnTerminal(engine().environment, 'backup', store.name);
+    await backup.says(/backup\.quiesce, 1 s/);
+    hold.letGo();
+    const { status, stdout } = await backup.ended;
+    expect(status).toBe(0);
+    const [before = '', ...rewritten] = stdout.split(REWRITE);
+    expect(before).toMatch(/^Temporal UI: \S+\r\n$/);
+    expect(rewritten.length).toBeGreaterThan(3);
+    for (const line of rewritten.slice(0, -1)) expect(line).toMatch(/^(backup\.\w+.{0,70})?$/);
+    expect(rewritten.at(-1)).toMatch(/^backup \S+ of store [^\r\n]*\r\n/);
+  });
+
+  test('Ctrl-C undoes a backup, and its notes do not run into the line of progress', async () => {
+    const { store, hold } = makeHeld('terminal');
+    const backup = startOnTerminal(engine().environment, 'backup', store.name);
+    await hold.held();
+    await backup.says(/backup\.quiesce/);
+    backup.type('\u0003');
+    const { status, stdout } = await backup.ended;
+    expect(stdout).toContain(`${REWRITE}cancelling: `);
+    expect(stdout).toContain(`${REWRITE}STOP cancelled: `);
+    expect(status).toBe(75);
+    await expectUndone(store);
+  });
+
+  test('--quiet shows nothing but the answer, and TERM=dumb rewrites nothing', async () => {
+    const store = makeStore(engine(), 'terminal');
+    const quiet = await startOnTerminal(engine().environment, 'backup', store.name, '--quiet').ended;
+    expect(quiet).toMatchObject({ status: 0, stdout: expect.stringMatching(/^backup \S+ of store /) });
+    const watch = await startOnTerminal(engine().environment, 'list', store.name).ended;
+    expect(watch.stdout).not.toContain('\u001B');
+  });
+});
+
+describe('a store that is held', () => {
+  test('by a restore that is not validated keeps its start-up gate at 78', async () => {
+    const { store, hold } = makeHeld('gate');
+    hold.letGo();
+    expect((await holdfast('backup', store.name)).status).toBe(0);
+    const { digest } = jsonLines(await holdfast('plan', store.name, '--json')).last;
+    const verify = store.holdHook('verify');
+    const restore = startCommand(engine().environment, 'restore', store.name, 'latest', '--confirm', String(digest));
+    await verify.held();
+    const gate = await holdfast('status', store.name, '--gate');
+    expect(gate).toMatchObject({ status: 78, stdout: '', stderr: expect.stringMatching(/^STOP fenced: the store is fenced by operation /) });
+    expect(gate.stderr).toContain('what to do: run `holdfast recover`');
+    expect((await holdfast('status', store.name)).stdout).toMatch(/ {2}fence {5}UP since \S+Z, by operation \S+\n/);
+    expect(await holdfast('doctor', store.name)).toMatchObject({ status: 78, stdout: expect.stringMatching(/ {2}stop {2}state: fenced since /) });
+    verify.letGo();
+    expect((await restore.ended).status).toBe(0);
+    expect(await holdfast('status', store.name, '--gate')).toMatchObject({ status: 0 });
+  });
+
+  test('is taken from its owner by `lock break`, once the owner’s operation is confirmed', async () => {
+    const { store, hold } = makeHeld('break');
+    const backup = startCommand(engine().environment, 'backup', store.name, '--quiet');
+    await hold.held();
+    const refused = await holdfast('lock', 'break', store.name);
+    expect(refused).toMatchObject({ status: 77, stdout: '' });
+    expect(refused.stderr).toMatch(/ {2}owner:\n( {4}.*\n)* {4}pid: \d+\n/);
+    const [, operation = ''] = /confirm: holdfast lock break \S+ --confirm (\S+)/.exec(refused.stderr) ?? [];
+    expect(await holdfast('lock', 'break', store.name, '--confirm', '00000000-0000-4000-8000-000000000000')).toMatchObject({ status: 77, stderr: expect.stringContaining('STOP approval_mismatch') });
+    expect(await holdfast('lock', 'break', store.name, '--confirm', operation)).toMatchObject({ status: 0, stdout: expect.stringContaining('was broken, and 1 operation was settled') });
+    // What its step had begun is ended with it
+    expect(await backup.ended).toMatchObject({ status: 78, stderr: expect.stringContaining('STOP hook_failed: hook quiesce failed: killed by SIGKILL') });
+    await eventually('the run has let go', async () => (await holdfast('lock', 'show', store.name)).stdout.includes('is not locked'));
+    expect(store.leftovers()).toEqual([]);
+  });
+});
+
+test('a host without a worker is 69 once nobody has taken the step, and the command says so before', async () => {
+  const store = makeStore(engine(), 'absent');
+  const { status, stderr } = await holdfast('plan', store.name, '--host', 'attic');
+  expect(stderr).toContain('no step has begun yet: does `holdfast up` run on the host of the store?\n');
+  expect(stderr).toContain('STOP host_absent: ');
+  expect(status).toBe(69);
+});
