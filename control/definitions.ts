@@ -2,6 +2,7 @@
 // can write: orders name a store, never a definition, because the embedded engine has no authentication on loopback.
 import { lstat, open, readdir, realpath, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { LineCounter, isMap, isNode, isScalar, parseDocument } from 'yaml';
 import type { Document, Node } from 'yaml';
 import type { StoreDefinition } from '../domain/definition.js';
@@ -12,6 +13,7 @@ import { Stop } from '../domain/stop.js';
 import { translateErrno } from '../files/errors.js';
 
 const READ_TRIES = 10;
+const READ_PAUSE_MILLIS = 10;
 
 /**
  * Reads the definition of one store, and holds its roots against those of all others.
@@ -53,6 +55,7 @@ async function readUnlessRemoved(path: string): Promise<StoreDefinition | null> 
       // It may have gone and come back meanwhile, as files that are replaced do
       const isAbsence = (error instanceof Stop && error.code === 'definition_missing') || (error as NodeJS.ErrnoException).code === 'ENOENT';
       if (!isAbsence || tries === READ_TRIES) throw error;
+      await sleep(READ_PAUSE_MILLIS);
     }
   }
 }

@@ -2,6 +2,7 @@
 import { chmodSync, chownSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { copyFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { loadDefinition, loadDefinitions, parseDefinition } from '../../control/definitions.js';
 import { LIMITS } from '../../domain/limits.js';
@@ -102,7 +103,9 @@ describe('definitions that come and go', () => {
       while (going) {
         await copyFile(aside, join(directory, 'two.tmp'));
         await rename(join(directory, 'two.tmp'), join(directory, 'two.yaml'));
+        await sleep(3);
         await rm(join(directory, 'two.yaml'));
+        await sleep(1);
       }
     })();
     for (let time = 0; time < 300; time += 1) expect((await loadDefinition(directory, 'one')).store).toBe('one');
