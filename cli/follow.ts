@@ -26,6 +26,8 @@ export async function follow<Report>(holdfast: Holdfast, store: string, operatio
     return await Promise.race([operation.result(), polling.then(() => new Promise<never>(() => undefined))]);
   } finally {
     watching.abort();
+    // A call that is tried again after the connection was closed would throw where nobody can catch it
+    await Promise.allSettled([polling]);
     stopListening();
     renderer.end();
   }
@@ -48,6 +50,7 @@ function onInterrupt(operation: Operation<unknown>, renderer: Renderer): () => v
 }
 
 async function poll(holdfast: Holdfast, store: string, operation: Operation<unknown>, output: Output, renderer: Renderer, signal: AbortSignal): Promise<void> {
+  const aborted = new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
   const begun = performance.now();
   let hasBegun = false;
   let told = '';
@@ -68,7 +71,7 @@ async function poll(holdfast: Holdfast, store: string, operation: Operation<unkn
       hasBegun = true;
       renderer.note('no step has begun yet: does `holdfast up` run on the host of the store?');
     }
-    await sleep(POLL_MILLIS);
+    await Promise.race([sleep(POLL_MILLIS, undefined, { ref: false }), aborted]);
   }
 }
 

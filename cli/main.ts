@@ -77,4 +77,6 @@ for (const stream of [process.stdout, process.stderr]) {
     if (error.code !== 'EPIPE') throw error;
   });
 }
+// What nobody could catch is a defect like any other: its status is 70, and the last line of JSON says so
+process.on('uncaughtException', (error) => process.exit(reportError(error, process.argv.includes('--json'))));
 process.exitCode = await main(process.argv);
