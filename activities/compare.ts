@@ -11,19 +11,22 @@ import { treeOf } from '../control/store-room.js';
 import { raiseWitnesses } from '../control/witnesses.js';
 import type { DatabaseDefinition } from '../domain/definition.js';
 import type { DatabaseFacts } from '../domain/manifest.js';
+import { assertPlanHolds } from '../domain/plan.js';
 import { assertFloor, assertHistoryKept, assertMigrationsCompatible } from '../domain/sequence.js';
 import type { Witness } from '../domain/sequence.js';
 import { Stop } from '../domain/stop.js';
-import { matchesPath } from '../files/members.js';
+import type { StopCode } from '../domain/stop.js';
 import { walkTree } from '../files/walk.js';
 import type { FactsRequest } from '../sqlite/facts.js';
 import { readLiveFacts } from '../sqlite/live.js';
 import { checkDatabase } from '../sqlite/check.js';
-import { UNLISTED, factsRequest, listedDefinition, livePath } from './members.js';
+import { factsOfBackup, factsOfTrees, measureAgainst } from './measure.js';
+import type { Source } from './measure.js';
+import { UNLISTED, databasePaths, factsRequest, listedDefinition, livePath } from './members.js';
 import { readPlannedArtefact, readPlannedPoint } from './planned.js';
 import type { PlannedInput } from './stage.js';
 import { step } from './step.js';
-import type { ActivityDependencies } from './step.js';
+import type { ActivityDependencies, StepContext } from './step.js';
 
 /** One database that would come in, and where the live one is. */
 interface Pair {
@@ -35,8 +38,10 @@ interface Pair {
 
 /** Step restore.compare. */
 export const compare = (dependencies: ActivityDependencies) =>
-  step(dependencies, async (input: PlannedInput, { room, signal }) => {
+  step(dependencies, async (input: PlannedInput, context) => {
+    const { room, signal } = context;
     const { manifest } = await readPlannedArtefact(input.plan);
+    await assertStillCovered(input, context, factsOfBackup(manifest));
     const pairs: Pair[] = [];
     for (const database of manifest.databases) {
       const root = rootOf(room, database.root);
@@ -50,8 +55,10 @@ export const compare = (dependencies: ActivityDependencies) =>
 
 /** Step rollback.compare: the rollback point is what was put there, and does not go below the floor. */
 export const comparePoint = (dependencies: ActivityDependencies) =>
-  step(dependencies, async (input: PlannedInput, { room, signal }) => {
+  step(dependencies, async (input: PlannedInput, context) => {
+    const { room, signal } = context;
     const point = await readPlannedPoint(room, input.plan);
+    await assertStillCovered(input, context, await factsOfTrees(room, context, point));
     const pairs: Pair[] = [];
     for (const former of point.roots) {
       const found = await formerDigest(former.tree, former.definition);
@@ -59,22 +66,40 @@ export const comparePoint = (dependencies: ActivityDependencies) =>
         throw new Stop('checksum_mismatch', `the tree of rollback point ${point.id} is not what was kept`, { tree: former.tree, expected: former.sha256, found });
       }
       const root = rootOf(room, former.root);
-      for (const { path, definition } of await databasesOf(former)) {
-        const [facts] = await readLiveFacts([factsRequest(join(former.tree, path), definition, false)], signal);
-        // A damaged database comes back as it was: the plan said so, and was approved
+      for (const { path, definition } of await databasesOf(room, former)) {
+        const [facts] = await readLiveFacts([factsRequest(join(former.tree, path), { ...definition, requiredTables: [] }, false)], signal);
         if (facts !== undefined && 'facts' in facts) pairs.push({ root, path, definition, incoming: facts.facts });
+        // A damaged database comes back as it was, if the plan said so
+        else assertApproved(input.plan.source.databasesUnreadable, former.root, path, facts?.unreadable);
       }
     }
     return compareWithLive(input, room, pairs, signal);
   });
 
-/** The listed databases that a rollback point holds, by path or glob. */
-async function databasesOf({ tree, definition }: RollbackPoint['roots'][number]): Promise<readonly { readonly path: string; readonly definition: DatabaseDefinition }[]> {
+/**
+ * The application was at work until it was stopped: what would be replaced now is held against what was approved, the
+ * databases that can't be read included.
+ * @throws Stop plan_stale
+ */
+async function assertStillCovered({ plan }: PlannedInput, context: StepContext, source: Source): Promise<void> {
+  assertPlanHolds(plan, plan, await measureAgainst(context.room, context, source));
+}
+
+/** @throws Stop plan_stale for a database that can't be read, unless the plan said so */
+function assertApproved(unreadable: readonly string[], root: string, path: string, reason: StopCode | undefined): void {
+  if (unreadable.includes(`${root}/${path}`)) return;
+  // A column that is not there is not mended by another plan
+  const code = reason === 'definition_invalid' ? reason : 'plan_stale';
+  throw new Stop(code, `${path} can't be compared: ${reason ?? 'it was not read'}`, { root, path, reason: reason ?? null });
+}
+
+/** The databases that a rollback point holds and the definition lists, by path or glob. */
+async function databasesOf(room: StoreRoom, { root, tree }: RollbackPoint['roots'][number]): Promise<readonly { readonly path: string; readonly definition: DatabaseDefinition }[]> {
   if (!existsSync(tree)) return [];
   const walked = await walkTree(tree, { detectDatabases: true });
   return walked.flatMap(({ path, isDatabase }) => {
-    const listed = isDatabase === true ? definition.databases.find((database) => matchesPath(database.path, path)) : undefined;
-    return listed === undefined ? [] : [{ path, definition: listed }];
+    const definition = isDatabase === true ? listedDefinition(room, root, path) : undefined;
+    return definition === undefined ? [] : [{ path, definition }];
   });
 }
 
@@ -91,6 +116,7 @@ async function compareWithLive(input: PlannedInput, room: StoreRoom, pairs: read
   for (const [index, pair] of present.entries()) {
     const found = facts[index];
     if (found !== undefined && 'facts' in found) lived.push({ pair, facts: found.facts });
+    else assertApproved(input.plan.bounds.databasesUnreadable, pair.root.definition.name, pair.path, found?.unreadable);
   }
   const witnesses: Witness[] = [...(await withControlDatabase(room.controlDirectory, (database) => database.witnesses()))];
   for (const { pair, facts: live } of lived) {
@@ -98,15 +124,46 @@ async function compareWithLive(input: PlannedInput, room: StoreRoom, pairs: read
       if (value !== null) witnesses.push({ root: pair.root.definition.name, path: pair.path, table, column, value, seenIn: 'the live database' });
     }
   }
+  witnesses.push(...(await witnessesAlone(room, pairs, signal)));
   // What was seen stays seen, also when this restore is refused below
   await critical(room, input.grant, (database) =>
     raiseWitnesses(database, lived.map(({ pair, facts: live }) => ({ root: pair.root.definition.name, path: pair.path, sequences: live.sequences })), 'the live database'));
+  assertNoneMissing(input, room, pairs, witnesses);
   for (const { root, path, incoming } of pairs) assertFloor(root.definition.name, path, incoming.sequences, witnesses);
   for (const { pair, facts: live } of lived) {
     assertMigrationsCompatible(pair.path, pair.incoming, live);
     assertHistoryKept(pair.path, pair.incoming, live);
   }
   return { compared: lived.length, unreadable: pairs.length - lived.length };
+}
+
+/** Sequences of live databases that would go away altogether. */
+async function witnessesAlone(room: StoreRoom, pairs: readonly Pair[], signal: AbortSignal): Promise<readonly Witness[]> {
+  const paired = new Set(pairs.map(({ root, path }) => `${root.definition.name}/${path}`));
+  const alone: { readonly root: string; readonly path: string; readonly request: FactsRequest }[] = [];
+  for (const root of room.roots) {
+    for (const path of await databasePaths(root)) {
+      const definition = listedDefinition(room, root.definition.name, path);
+      if (definition === undefined || definition.sequences.length === 0 || paired.has(`${root.definition.name}/${path}`)) continue;
+      alone.push({ root: root.definition.name, path, request: factsRequest(livePath(root, path), { ...UNLISTED, sequences: definition.sequences }, false) });
+    }
+  }
+  const facts = await readLiveFacts(alone.map(({ request }) => request), signal);
+  return alone.flatMap(({ root, path }, index) => {
+    const found = facts[index];
+    // One that can't be read is among those that the plan names, or measuring has refused
+    const sequences = found !== undefined && 'facts' in found ? found.facts.sequences : [];
+    return sequences.flatMap(({ table, column, value }) => (value === null ? [] : [{ root, path, table, column, value, seenIn: 'the live database' }]));
+  });
+}
+
+/** SM-4 also where a whole database does not come back: nothing is below every floor. @throws Stop sequence_rewind */
+function assertNoneMissing({ plan }: PlannedInput, room: StoreRoom, pairs: readonly Pair[], witnesses: readonly Witness[]): void {
+  const known = new Set([...pairs.map(({ root, path }) => `${root.definition.name}/${path}`), ...plan.source.databasesUnreadable]);
+  for (const witness of witnesses) {
+    const isAsked = listedDefinition(room, witness.root, witness.path)?.sequences.some(({ table, column }) => table === witness.table && column === witness.column) === true;
+    if (isAsked && !known.has(`${witness.root}/${witness.path}`)) assertFloor(witness.root, witness.path, [], [witness]);
+  }
 }
 
 /** Accepted rows are compared up to the last one that the incoming database has. */

@@ -5,13 +5,12 @@ import { join } from 'node:path';
 import type { RollbackPoint } from '../control/control-database.js';
 import { replacedMembers } from '../control/former.js';
 import type { StoreRoom } from '../control/store-room.js';
-import type { DatabaseFacts } from '../domain/manifest.js';
+import type { DatabaseFacts, Manifest } from '../domain/manifest.js';
 import type { PlanFacts } from '../domain/plan.js';
 import { mainOfSidecar } from '../domain/exchange.js';
-import { walkTree } from '../files/walk.js';
 import type { LiveFacts } from '../sqlite/live.js';
 import { readLiveFacts } from '../sqlite/live.js';
-import { UNLISTED, factsRequest } from './members.js';
+import { UNLISTED, factsRequest, listedDefinition } from './members.js';
 import type { StepContext } from './step.js';
 
 type Tables = DatabaseFacts['tables'];
@@ -22,22 +21,30 @@ export interface Source {
   readonly tables: ReadonlyMap<string, Tables>;
 }
 
+/**
+ * Measures what lies in the live roots against what would come in. Of a live database that the source does not have,
+ * every row counts as lost.
+ */
 export async function measureAgainst(room: StoreRoom, context: StepContext, source: Source): Promise<PlanFacts> {
   let filesNewer = 0;
   let filesCarriedOver = 0;
+  const vanishing: string[] = [];
   for (const { definition } of room.roots) {
     const incoming = new Set([...source.files.keys()].filter((key) => key.startsWith(`${definition.name}/`)).map((key) => key.slice(definition.name.length + 1)));
-    const { members, outside } = await replacedMembers(definition, incoming);
+    const { members, outside } = await replacedMembers(definition, incoming, true);
     filesCarriedOver += outside.filter((entry) => entry.kind !== 'directory').length;
+    const databases = new Set(members.filter((entry) => entry.isDatabase === true).map((entry) => entry.path));
+    const isDatabase = (path: string): boolean => databases.has(path) || source.tables.has(`${definition.name}/${path}`);
     for (const entry of members) {
       const key = `${definition.name}/${entry.path}`;
-      if (entry.kind === 'directory' || source.tables.has(key) || mainOfSidecar(entry.path) !== null) continue;
+      if (entry.kind === 'directory' || source.tables.has(key) || isDatabase(mainOfSidecar(entry.path) ?? '')) continue;
+      if (entry.isDatabase === true) vanishing.push(key);
       const known = source.files.get(key);
       if (known === undefined || known.sizeBytes !== entry.sizeBytes || known.mtimeNanos !== entry.mtimeNanos) filesNewer += 1;
     }
   }
-  const keys = [...source.tables.keys()].filter((key) => existsSync(pathOf(room, key)));
-  const live = await readTables(keys.map((key) => pathOf(room, key)), context.signal);
+  const keys = [...[...source.tables.keys()].filter((key) => existsSync(pathOf(room, key))), ...vanishing];
+  const live = await readTables(room, keys.map((key) => ({ key, path: pathOf(room, key) })), context.signal);
   let rowsFewer = 0;
   const databasesUnreadable: string[] = [];
   for (const [index, key] of keys.entries()) {
@@ -48,19 +55,42 @@ export async function measureAgainst(room: StoreRoom, context: StepContext, sour
   return { rowsFewer, filesNewer, filesCarriedOver, databasesUnreadable };
 }
 
+/** What a backup holds, as a source. */
+export function factsOfBackup({ entries, databases }: Manifest): Source {
+  const files = entries.filter((entry) => entry.type !== 'directory');
+  return {
+    files: new Map(files.map((entry) => [`${entry.root}/${entry.path}`, entry])),
+    tables: new Map(databases.map((database) => [`${database.root}/${database.path}`, database.tables])),
+  };
+}
+
 function countFewer(live: Tables, incoming: Tables): number {
   const rows = new Map(incoming.map((table) => [table.name, table.rows]));
   return live.reduce((sum, table) => sum + Math.max(0, table.rows - (rows.get(table.name) ?? 0)), 0);
 }
 
-function pathOf(room: StoreRoom, key: string): string {
-  const root = room.roots.find(({ definition }) => key.startsWith(`${definition.name}/`));
-  if (root === undefined) throw new Error('defect: a source with a root that the store does not have');
-  return join(root.definition.path, key.slice(root.definition.name.length + 1));
+function placeOf(room: StoreRoom, key: string): { readonly root: string; readonly relative: string; readonly path: string } {
+  const definition = room.roots.find((root) => key.startsWith(`${root.definition.name}/`))?.definition;
+  if (definition === undefined) throw new Error('defect: a source with a root that the store does not have');
+  const relative = key.slice(definition.name.length + 1);
+  return { root: definition.name, relative, path: join(definition.path, relative) };
 }
 
-function readTables(paths: readonly string[], signal: AbortSignal): Promise<readonly LiveFacts[]> {
-  return readLiveFacts(paths.map((path) => factsRequest(path, UNLISTED, false)), signal);
+function pathOf(room: StoreRoom, key: string): string {
+  return placeOf(room, key).path;
+}
+
+/**
+ * A database without a table that its definition speaks of can't be compared by it, so it counts as unreadable: what it
+ * holds is then replaced unseen, and the plan says that.
+ */
+function readTables(room: StoreRoom, databases: readonly { readonly key: string; readonly path: string }[], signal: AbortSignal): Promise<readonly LiveFacts[]> {
+  return readLiveFacts(databases.map(({ key, path }) => {
+    const { root, relative } = placeOf(room, key);
+    const { sequences, appendOnly, migrations } = listedDefinition(room, root, relative) ?? UNLISTED;
+    const requiredTables = [...sequences, ...appendOnly, ...(migrations === null ? [] : [migrations])].map(({ table }) => table);
+    return factsRequest(path, { ...UNLISTED, requiredTables }, false);
+  }), signal);
 }
 
 /** What a rollback point holds, looked at as a source. Its databases may be damaged: that may be why it was replaced. */
@@ -68,20 +98,19 @@ export async function factsOfTrees(room: StoreRoom, context: StepContext, point:
   const files = new Map<string, { readonly sizeBytes: number; readonly mtimeNanos: string }>();
   const tables = new Map<string, Tables>();
   const unreadable: string[] = [];
-  for (const { root, tree } of point.roots) {
-    if (!existsSync(tree)) continue;
-    const walked = await walkTree(tree, { detectDatabases: true });
-    for (const entry of walked) {
-      if (entry.kind !== 'directory' && mainOfSidecar(entry.path) === null) files.set(`${root}/${entry.path}`, entry);
-    }
-    const databases = walked.filter((entry) => entry.isDatabase === true).map((entry) => entry.path);
-    const facts = await readTables(databases.map((path) => join(tree, path)), context.signal);
+  for (const { root, tree, definition } of point.roots) {
+    // Members only: what was carried over has one inode with the live files, which may be written to all the time
+    const { members } = await replacedMembers({ ...definition, path: tree }, new Set(), true);
+    const databases = members.filter((entry) => entry.isDatabase === true).map((entry) => entry.path);
+    const isSidecar = (path: string): boolean => databases.includes(mainOfSidecar(path) ?? '');
+    for (const entry of members) if (entry.kind !== 'directory' && !isSidecar(entry.path)) files.set(`${root}/${entry.path}`, entry);
+    const facts = await readTables(room, databases.map((path) => ({ key: `${root}/${path}`, path: join(tree, path) })), context.signal);
     for (const [index, path] of databases.entries()) {
       const found = facts[index];
       if (found !== undefined && 'facts' in found) tables.set(`${root}/${path}`, found.facts.tables);
       else unreadable.push(`${root}/${path}`);
     }
-    for (const { path } of room.roots.find(({ definition }) => definition.name === root)?.definition.databases ?? []) {
+    for (const { path } of room.roots.find((candidate) => candidate.definition.name === root)?.definition.databases ?? []) {
       if (existsSync(join(tree, path)) && !databases.includes(path)) unreadable.push(`${root}/${path}`);
     }
   }

@@ -5,11 +5,10 @@ import { existsSync } from 'node:fs';
 import { resolveArtefact } from '../artefacts/catalogue.js';
 import type { Artefact } from '../artefacts/plain.js';
 import type { RollbackPoint } from '../control/control-database.js';
-import { keepPlan, keptPlan, planDigest } from '../control/plans.js';
+import { definitionDigest, keepPlan, keptPlan, planDigest } from '../control/plans.js';
 import { resolveRollbackPoint } from '../control/rollback-points.js';
 import { assertFilesystems } from '../control/store-room.js';
 import type { StoreRoom } from '../control/store-room.js';
-import { canonicalJson } from '../domain/canonical.js';
 import type { ManifestEntry } from '../domain/manifest.js';
 import { PLAN_FORMAT, assertPlanHolds, boundsOf, planSentence } from '../domain/plan.js';
 import type { PlanFacts, RestorePlan } from '../domain/plan.js';
@@ -17,7 +16,7 @@ import type { PlanOrder, RestoreOrder } from '../domain/protocol.js';
 import { approvedSchema, planOrderSchema } from '../domain/schema/order.js';
 import { Stop } from '../domain/stop.js';
 import { assertStoreNotInUse } from './application.js';
-import { factsOfTrees, measureAgainst } from './measure.js';
+import { factsOfBackup, factsOfTrees, measureAgainst } from './measure.js';
 import { step } from './step.js';
 import type { ActivityDependencies, GrantedInput, StepContext, StepInput } from './step.js';
 
@@ -76,7 +75,7 @@ async function planNow(order: PlanOrder, context: StepContext): Promise<{ readon
     roots: room.roots.map((root) => ({ root: root.definition.name, path: root.definition.path, mode: root.mode, why: root.why })),
     hooks: Object.keys(room.definition.hooks).sort(),
     gates: room.definition.gates,
-    definitionSha256: createHash('sha256').update(canonicalJson(room.definition)).digest('hex'),
+    definitionSha256: definitionDigest(room.definition),
     bounds: boundsOf(looked.facts),
   };
   return { present: { format: PLAN_FORMAT, ...plan, sentence: planSentence(plan) }, facts: looked.facts };
@@ -94,10 +93,7 @@ async function lookAtBackup(room: StoreRoom, context: StepContext, artefact: Art
   }
   assertSameRoots(room, manifest.entries);
   const files = manifest.entries.filter((entry) => entry.type !== 'directory');
-  const facts = await measureAgainst(room, context, {
-    files: new Map(files.map((entry) => [`${entry.root}/${entry.path}`, entry])),
-    tables: new Map(manifest.databases.map((database) => [`${database.root}/${database.path}`, database.tables])),
-  });
+  const facts = await measureAgainst(room, context, factsOfBackup(manifest));
   return {
     source: {
       kind: 'backup', id: manifest.backupId, path: artefact.path, createdAt: manifest.createdAt, sha256: artefact.manifestSha256,

@@ -21,16 +21,17 @@ export interface ReplacedMembers {
  * Sorts what lies in a live root.
  * @param incoming paths of databases that will come in: their old sidecars are never carried over, or the new
  * database would be read through them
+ * @param detectDatabases whether the entries say which of them are databases; it sorts nothing differently
  */
-export async function replacedMembers(definition: RootDefinition, incoming: ReadonlySet<string>): Promise<ReplacedMembers> {
+export async function replacedMembers(definition: RootDefinition, incoming: ReadonlySet<string>, detectDatabases = false): Promise<ReplacedMembers> {
   if (!existsSync(definition.path)) return { members: [], outside: [], dropped: [] };
-  return sortEntries(definition, await walkTree(definition.path, { detectDatabases: false }), incoming);
+  return sortEntries(definition, await walkTree(definition.path, { detectDatabases }), incoming);
 }
 
 function sortEntries(definition: RootDefinition, walked: readonly WalkedEntry[], incoming: ReadonlySet<string>): ReplacedMembers {
   const byPath = new Map(walked.map((entry) => [entry.path, entry]));
-  // Links and special files where members are claimed: looked at as files, so that nothing is refused
-  const asFiles = walked.map((entry): WalkedEntry => (entry.kind === 'directory' ? entry : { ...entry, kind: 'file' }));
+  // Links, special files and destroyed databases where members are claimed: looked at as files, so that nothing is refused
+  const asFiles = walked.map((entry): WalkedEntry => (entry.kind === 'directory' ? entry : { ...entry, kind: 'file', isDatabase: null }));
   const present: RootDefinition = {
     ...definition,
     databases: definition.databases.filter((database) => /[*?[{(!]/.test(database.path) || byPath.get(database.path)?.kind === 'file'),

@@ -3,6 +3,8 @@
 import { createHash } from 'node:crypto';
 import { readFile, readdir, stat, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
+import { canonicalJson } from '../domain/canonical.js';
+import type { StoreDefinition } from '../domain/definition.js';
 import { LIMITS } from '../domain/limits.js';
 import { planBytes } from '../domain/plan.js';
 import type { RestorePlan } from '../domain/plan.js';
@@ -16,6 +18,11 @@ const plansOf = (room: StoreRoom): string => join(room.controlDirectory, 'plans'
 /** sha256 of the canonical plan, lower-case hex: what people approve. */
 export function planDigest(plan: RestorePlan): string {
   return createHash('sha256').update(planBytes(plan)).digest('hex');
+}
+
+/** What a plan binds of the store definition: all of it, defaults filled in. */
+export function definitionDigest(definition: StoreDefinition): string {
+  return createHash('sha256').update(canonicalJson(definition)).digest('hex');
 }
 
 /** Keeps a plan for as long as it may be confirmed, and forgets older ones. @returns its digest */
