@@ -3,6 +3,7 @@
 import { activityInfo, CancelledFailure, Context } from '@temporalio/activity';
 import { ApplicationFailure } from '@temporalio/common';
 import type { Client } from '@temporalio/client';
+import type { RestorePlan } from '../domain/plan.js';
 import type { LockGrant, Progress } from '../domain/protocol.js';
 import type { StepId } from '../domain/steps.js';
 import { LIMITS } from '../domain/limits.js';
@@ -11,6 +12,7 @@ import type { StopCode } from '../domain/stop.js';
 import { translateErrno } from '../files/errors.js';
 import { elapsedSince } from '../control/clock.js';
 import { critical } from '../control/lock.js';
+import { definitionDigest } from '../control/plans.js';
 import { openStoreRoom } from '../control/store-room.js';
 import type { StoreRoom } from '../control/store-room.js';
 
@@ -71,6 +73,7 @@ async function run<Input extends StepInput, Output>(
     const room = await openStoreRoom(dependencies.definitionsDirectory, input.store);
     // Before anything: a run that was reset into its middle, or whose lock was taken over, must not even run a hook
     if (!retryable && isGranted(input)) await critical(room, input.grant, () => undefined);
+    if (isPlanned(input)) assertDefinitionOf(input.plan, room);
     return await body(input, {
       dependencies,
       room,
@@ -94,6 +97,20 @@ const FINAL: ReadonlySet<string> = new Set<StopCode>(['lock_lost', 'undo_failed'
 
 function isGranted(input: StepInput): input is GrantedInput {
   return 'grant' in input;
+}
+
+/** A step that carries out an approved plan. */
+function isPlanned(input: StepInput): input is StepInput & { readonly plan: RestorePlan } {
+  return 'plan' in input;
+}
+
+/**
+ * Each step reads the definition anew, and it may have been edited since the approval, which was of this very one.
+ * @throws Stop plan_stale
+ */
+function assertDefinitionOf(plan: RestorePlan, room: StoreRoom): void {
+  if (definitionDigest(room.definition) === plan.definitionSha256) return;
+  throw new Stop('plan_stale', 'the definition of the store is not the one that was approved', { store: room.definition.store });
 }
 
 function failureOf(error: unknown, input: StepInput, signal: AbortSignal, retryable: boolean): Error {

@@ -1,0 +1,110 @@
+// What a restore or rollback may replace is what was approved, at the moment when nobody writes any more, not when it
+// was planned: rows, files, databases that can't be read, and whole databases that the source does not have. F-29, SM-4.
+import { readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
+import { stopOf, useEngine } from '../support/engine.js';
+import { requires } from '../support/requires.js';
+import { ITEMS, LATEST, LATEST_POINT, makeStore, sql } from '../support/store.js';
+
+const SEQUENCES = [{ table: 'item', column: 'id' }];
+const OPTIONS = { requestedBy: 'test' };
+
+describe.skipIf(requires('temporal'))('what a restore replaces', () => {
+  const engine = useEngine();
+
+  test('restore.compare: rows written until the application let go count against the approved bounds', async () => {
+    const store = makeStore(engine(), 'late-rows');
+    await store.backup();
+    // It writes up to the moment in which it is stopped
+    store.scriptHook(
+      'detach',
+      `'${process.execPath}' -e "
+      const d = new (require('${process.cwd()}/node_modules/better-sqlite3'))('${store.path('a.db')}');
+      for (let i = 0; i < 50; i += 1) d.exec('INSERT INTO item (v) VALUES (1)');
+      d.close();"`,
+    );
+    const stop = await stopOf(store.restore());
+    expect([stop.code, stop.details['step']]).toEqual(['plan_stale', 'restore.compare']);
+    expect(store.items()).toHaveLength(53);
+    expect(store.hooksRun()).toEqual(['detach', 'attach']);
+    expect(store.leftovers()).toEqual([]);
+  });
+
+  test('restore.compare: a database that can not be read any more once the application is stopped was not approved', async () => {
+    const store = makeStore(engine(), 'late-damage');
+    await store.backup();
+    store.scriptHook('detach', `printf destroyed > '${store.path('a.db')}'`);
+    const stop = await stopOf(store.restore());
+    expect([stop.code, stop.details['step']]).toEqual(['plan_stale', 'restore.compare']);
+    expect(readFileSync(store.path('a.db'), 'utf8')).toBe('destroyed');
+  });
+
+  test('request.plan: rows of a live database that the backup does not have are rows that would be lost', async () => {
+    const store = makeStore(engine(), 'vanishing', { databases: [{ path: '*.db' }] });
+    await store.backup();
+    sql(store.path('b.db'), ITEMS);
+    const { plan } = await store.plan();
+    expect(plan.bounds.rowsFewerMax).toBe(10);
+    expect(plan.bounds.filesNewerMax).toBe(10);
+  });
+
+  test('restore.compare: a sequence does not go back because its whole database is not in the backup', async () => {
+    const store = makeStore(engine(), 'vanishing-floor', { databases: [{ path: '*.db', sequences: SEQUENCES }] });
+    await store.backup();
+    sql(store.path('b.db'), ITEMS);
+    const stop = await stopOf(store.restore());
+    expect([stop.code, stop.details['path'], stop.details['floor']]).toEqual(['sequence_rewind', 'b.db', '3']);
+    expect(store.items('b.db')).toHaveLength(3);
+  });
+
+  test('restore.compare: nor when the database is gone but was seen by a backup', async () => {
+    const store = makeStore(engine(), 'witnessed', { databases: [{ path: '*.db', sequences: SEQUENCES }] });
+    const { backupId } = await store.backup();
+    sql(store.path('b.db'), ITEMS);
+    await store.backup();
+    renameSync(store.path('b.db'), `${store.directory}/b.db`);
+    const stop = await stopOf(store.restore({ kind: 'backup', backup: backupId }));
+    expect([stop.code, stop.details['path'], stop.details['floor']]).toEqual(['sequence_rewind', 'b.db', '3']);
+  });
+
+  test('request.plan: a live database without the table of a sequence is said to be replaced unseen', async () => {
+    const store = makeStore(engine(), 'dropped-table', { databases: [{ path: 'a.db', appendOnly: SEQUENCES }] });
+    await store.backup();
+    sql(store.path('a.db'), 'DROP TABLE item');
+    const { plan } = await store.plan();
+    expect(plan.bounds.databasesUnreadable).toEqual(['data/a.db']);
+    await store.restore();
+    expect(store.items()).toHaveLength(3);
+  });
+
+  test('request.plan: a file that is only named like a journal counts as the file that it is', async () => {
+    const store = makeStore(engine(), 'named', { files: { 'files/one': 'one' } });
+    await store.backup();
+    store.write('files/2024-journal', 'dear diary');
+    expect((await store.plan()).plan.bounds.filesNewerMax).toBe(10);
+  });
+
+  test('rollback.plan: a log outside the members that goes on growing does not make the plan stale', async () => {
+    const store = makeStore(engine(), 'growing', { files: { 'files/one': 'one', 'app.log': 'begun\n' } });
+    await store.backup();
+    await store.restore();
+    const { digest } = await store.plan(LATEST_POINT);
+    writeFileSync(store.path('app.log'), 'more\n', { flag: 'a' });
+    const operation = await engine().holdfast.restore(store.name, LATEST_POINT, digest, OPTIONS);
+    expect((await operation.result()).protocol).toBe('rollback');
+  });
+
+  test('every step: a definition that was changed after the approval is not carried out', async () => {
+    const store = makeStore(engine(), 'redefined', { files: { 'files/one': 'one', 'tls/key': 'key' } });
+    await store.backup();
+    const detach = store.holdHook('detach');
+    const { digest } = await store.plan(LATEST);
+    const operation = await engine().holdfast.restore(store.name, LATEST, digest, OPTIONS);
+    await detach.held();
+    store.define({ drop: ['tls/**'] });
+    detach.letGo();
+    expect((await stopOf(operation.result())).code).toBe('plan_stale');
+    expect(store.read('tls/key')).toBe('key');
+    expect(store.leftovers()).toEqual([]);
+  });
+});
