@@ -62,9 +62,9 @@ export const STOPS = {
   wal_growth: { title: 'a write-ahead log grew beyond its limit while pinned', exit: 75, safe: NOTHING_KEPT, remedy: 'raise walGrowthBytesMax, or back up when less is written' },
   plan_stale: { title: 'more would be lost than was approved', exit: 75, safe: LIVE_UNTOUCHED, remedy: 'plan again, and approve the new plan' },
   lock_lost: { title: 'the lock was taken over while the step ran', exit: 75, safe: 'the step made no effect after the takeover', remedy: 'see audit.jsonl in the control directory for who took over' },
-  worker_lost: { title: 'the worker was lost during a step', exit: 75, safe: 'the protocol was undone', remedy: 'see the worker log, then start the operation again' },
-  step_timeout: { title: 'a step took longer than is allowed', exit: 75, safe: 'the protocol was undone', remedy: 'see the details for the step, then start the operation again' },
-  cancelled: { title: 'the operation was cancelled', exit: 75, safe: 'the protocol was undone', remedy: 'start the operation again if it is wanted' },
+  worker_lost: { title: 'the worker was lost during a step', exit: 75, safe: 'the protocol was undone, or finished if it had been committed: `settled` in the details says which', remedy: 'see the worker log, then start the operation again' },
+  step_timeout: { title: 'a step took longer than is allowed', exit: 75, safe: 'the protocol was undone, or finished if it had been committed: `settled` in the details says which', remedy: 'see the details for the step, then start the operation again' },
+  cancelled: { title: 'the operation was cancelled', exit: 75, safe: 'the protocol was undone, or finished if it had been committed: `settled` in the details says which', remedy: 'start the operation again if it is wanted' },
   // 77: permission or approval
   approval_missing: { title: 'the plan is not approved', exit: 77, safe: LIVE_UNTOUCHED, remedy: 'read the plan, then give its digest with --confirm' },
   approval_mismatch: { title: 'the approval is for another plan', exit: 77, safe: LIVE_UNTOUCHED, remedy: 'read the plan again, and confirm the digest that it shows' },
@@ -86,7 +86,7 @@ export const STOPS = {
   sequence_rewind: { title: 'a sequence would go back', exit: 78, safe: LIVE_UNTOUCHED, remedy: 'use a newer backup, or restore as a new store' },
   migrations_diverged: { title: 'the migration history of the backup is not a prefix of the live one', exit: 78, safe: LIVE_UNTOUCHED, remedy: 'use a backup of this line of history' },
   history_rewritten: { title: 'accepted rows differ between backup and live store', exit: 78, safe: LIVE_UNTOUCHED, remedy: 'have the difference examined; accepted history is never rewritten' },
-  hook_failed: { title: 'a hook of the application failed', exit: 78, safe: 'the protocol was undone', remedy: 'run the hook by hand; its last output is in the details' },
+  hook_failed: { title: 'a hook of the application failed', exit: 78, safe: 'the protocol was undone, or finished if it had been committed: `settled` in the details says which', remedy: 'run the hook by hand; its last output is in the details' },
   rollback_missing: { title: 'there is no such rollback point', exit: 78, safe: LIVE_UNTOUCHED, remedy: 'see `holdfast status` for the rollback points' },
 } as const satisfies Record<string, StopEntry>;
 

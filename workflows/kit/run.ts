@@ -12,9 +12,9 @@ import { checkOrder } from '../../domain/protocol.js';
 import type { LockGrant, Order, StepTime } from '../../domain/protocol.js';
 import { STEPS, stepTitle } from '../../domain/steps.js';
 import type { Protocol, StepId } from '../../domain/steps.js';
-import { Stop, assert } from '../../domain/stop.js';
+import { Stop, assert, isStopCode } from '../../domain/stop.js';
 import { COMPENSATION, STEP } from './options.js';
-import { asStop, isRefusal } from './stop.js';
+import { asStop, isRefusal, withSettlement } from './stop.js';
 
 const STORE = defineSearchAttributeKey('HoldfastStore', 'KEYWORD');
 const PROTOCOL = defineSearchAttributeKey('HoldfastProtocol', 'KEYWORD');
@@ -118,7 +118,8 @@ export function beginProtocol(protocol: Protocol, order: Order): Run {
       } catch (error) {
         if (isHeld || !isRefusal(error)) {
           become('compensating');
-          await insist('settle', 'settle', { outcome: isCancellation(error) ? 'cancelled' : 'stopped' });
+          const settled = await insist('settle', 'settle', { outcome: isCancellation(error) ? 'cancelled' : 'stopped' });
+          throw withSettlement(error, settled);
         }
         throw error;
       }
@@ -133,7 +134,7 @@ export function beginProtocol(protocol: Protocol, order: Order): Run {
       } catch (error) {
         const failure = asStop(error);
         const type = failure instanceof Error && 'type' in failure && typeof failure.type === 'string' ? failure.type : null;
-        const code = isCancellation(error) ? 'cancelled' : type;
+        const code = isCancellation(error) ? 'cancelled' : isStopCode(type) ? type : null;
         if (code !== null) upsertSearchAttributes([{ key: STOP_CODE, value: code }]);
         become(code !== null ? 'stopped' : 'failed');
         throw failure;

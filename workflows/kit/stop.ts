@@ -1,7 +1,7 @@
 // Failures as a workflow ends with them: a STOP travels unwrapped, so that the run's own failure is the refusal.
 import { ActivityFailure, ApplicationFailure, ChildWorkflowFailure, TemporalFailure, TimeoutFailure, isCancellation } from '@temporalio/workflow';
 import { Stop, stopModel } from '../../domain/stop.js';
-import type { StopCode } from '../../domain/stop.js';
+import type { StopCode, StopModel } from '../../domain/stop.js';
 
 /** A Stop of the pure domain, as the failure that ends a run. */
 export function failureOf(stop: Stop): ApplicationFailure {
@@ -36,4 +36,17 @@ export function isRefusal(error: unknown): boolean {
   if (error instanceof Stop) return true;
   if (!(error instanceof ActivityFailure)) return false;
   return error.cause instanceof ApplicationFailure || (error.cause instanceof TimeoutFailure && error.cause.timeoutType === 'SCHEDULE_TO_START');
+}
+
+/**
+ * Adds to a STOP how the run was settled: `undone`, `finished` (it had been committed before it was cut short, so what
+ * was asked for has come about), or `ended` (nothing of the live store had been touched).
+ */
+export function withSettlement(error: unknown, { undone, finished }: { readonly undone: boolean; readonly finished: boolean }): unknown {
+  const failure = asStop(error);
+  if (isCancellation(error) || !(failure instanceof ApplicationFailure)) return error;
+  const model = failure.details?.[0] as StopModel | undefined;
+  const settled = finished ? 'finished' : undone ? 'undone' : 'ended';
+  const message = finished ? `${failure.message}; it had been committed, and was finished` : failure.message;
+  return ApplicationFailure.nonRetryable(message, failure.type ?? undefined, { ...model, message, details: { ...model?.details, settled } });
 }

@@ -130,7 +130,8 @@ describe.skipIf(requires('temporal'))('first light', () => {
     stopped.define({ trees: [{ path: 'absent' }] });
     await stopOf(stopped.backup());
     const queries: readonly (readonly [string, string])[] = [
-      [`HoldfastBackupId = '${backup.backupId}'`, 'backup COMPLETED'],
+      [`HoldfastBackupId = '${backup.backupId}' AND HoldfastProtocol = 'backup'`, 'backup COMPLETED'],
+      [`HoldfastBackupId = '${backup.backupId}' AND HoldfastProtocol = 'restore'`, 'restore COMPLETED'],
       [
         `HoldfastStore = '${store.name}' AND HoldfastProtocol = 'restore' AND HoldfastOutcome = 'done'`,
         'restore COMPLETED',

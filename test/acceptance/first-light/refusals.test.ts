@@ -211,7 +211,7 @@ describe.skipIf(requires('temporal'))('first light', () => {
         exit,
         safe,
         remedy,
-        details: { root: 'data', path: 'absent', step: 'backup.plan' },
+        details: { root: 'data', path: 'absent', step: 'backup.plan', settled: 'ended' },
       },
     ]);
     expect(await stopOf(run.result())).toMatchObject({
