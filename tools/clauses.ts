@@ -10,6 +10,9 @@ import { parseArgs } from 'node:util';
 import { judge, readClauses, verdictLines } from './clause-report.js';
 import { readReport, type ReportedTest } from './report.js';
 
+/** Where tests stand whose titles begin with the clause that they prove; killed processes have a room of their own. */
+const ACCEPTANCE = ['test/acceptance', 'test/crash'];
+
 const { values } = parseArgs({ options: { json: { type: 'string' }, report: { type: 'string' } } });
 const clauses = readClauses(readFileSync('docs/clauses.md', 'utf8'));
 const tests =
@@ -27,9 +30,9 @@ if (strays.length > 0) process.exitCode = 1;
 
 /** Vitest's own output goes to stderr, so that stdout is the verdicts alone. */
 function runAcceptance(): readonly ReportedTest[] {
-  const present =
-    existsSync('test/acceptance') &&
-    readdirSync('test/acceptance', { recursive: true, encoding: 'utf8' }).some((path) => path.endsWith('.test.ts'));
+  const present = ACCEPTANCE.some(
+    (room) => existsSync(room) && readdirSync(room, { recursive: true, encoding: 'utf8' }).some((path) => path.endsWith('.test.ts')),
+  );
   if (!present) return [];
   const scratch = mkdtempSync(join(tmpdir(), 'holdfast-clauses-'));
   try {
@@ -42,7 +45,7 @@ function runAcceptance(): readonly ReportedTest[] {
         '--reporter=default',
         '--reporter=json',
         `--outputFile.json=${report}`,
-        'dist/test/acceptance',
+        ...ACCEPTANCE.map((room) => `dist/${room}`),
       ],
       { stdio: ['ignore', process.stderr, process.stderr] },
     );

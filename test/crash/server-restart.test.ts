@@ -41,10 +41,10 @@ async function endOf<Report>(engine: TestEngine, { workflowId, runId }: Operatio
   }
 }
 
-describe.skipIf(requires('temporal'))('T-7 Temporal killed and started again from its file', () => {
+describe.skipIf(requires('temporal'))('Temporal killed and started again from its file', () => {
   const engine = useEngine();
 
-  test('during a backup, the backup is made', async () => {
+  test('T-8: Temporal killed and started again during a backup: the backup is made', async () => {
     const store = makeStore(engine(), 'restarted', { hooks: ['quiesce', 'resume'] });
     const hold = store.holdHook('quiesce');
     const started: Operation<BackupReport> = await engine().holdfast.backup(store.name, OPTIONS);
@@ -57,7 +57,7 @@ describe.skipIf(requires('temporal'))('T-7 Temporal killed and started again fro
     expect(store.leftovers()).toEqual([]);
   });
 
-  test('during a restore, the store is restored, once', async () => {
+  test('T-8: Temporal killed and started again during a restore: the store is restored, once', async () => {
     const store = makeStore(engine(), 'restarted', { hooks: ['detach', 'attach', 'caches'] });
     await store.backup();
     store.addItem('four');

@@ -7,13 +7,13 @@ import { requires } from '../support/requires.js';
 import { LATEST, makeStore } from '../support/store.js';
 import { Victim } from './victim.js';
 
-describe.skipIf(requires('temporal'))('T-7 a worker killed while a hook is held', () => {
+describe.skipIf(requires('temporal'))('a worker killed while a hook is held', () => {
   const engine = useEngine();
 
   test.each([
     ['detach', ['detach', 'attach']],
     ['caches', ['detach', 'caches', 'attach']],
-  ] as const)('%s: the restore is undone by the next worker and ends as worker_lost', async (hook: HookName, hooks) => {
+  ] as const)('T-7: a worker killed in %s: the restore is undone by the next worker and ends as worker_lost', async (hook: HookName, hooks) => {
     const store = makeStore(engine(), 'lost', { hooks: ['detach', 'attach', 'caches'] });
     const options = { requestedBy: 'test', host: store.name, heartbeatTimeoutMillis: 2_000 };
     const victim = await Victim.start(engine(), store.name);
