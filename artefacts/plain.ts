@@ -2,6 +2,7 @@
 // says what they are, manifest.json.sig is the slot of its signature. A directory without manifest.json is not a backup.
 // Written under a hidden name and published by one rename; the manifest is the last file written (F-18, SM-9).
 import { createHash } from 'node:crypto';
+import { constants } from 'node:fs';
 import { mkdir, open, readdir, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { mainOfSidecar } from '../domain/exchange.js';
@@ -12,7 +13,8 @@ import { Stop } from '../domain/stop.js';
 import { ensureDirectory, fsyncDirectory, removeTree, renameDurable, syncFilesystem, writeFileDurable } from '../files/durable.js';
 import { translateErrno } from '../files/errors.js';
 import { assertNoDuplicates, assertRelativePath } from '../files/safe-path.js';
-import { walkTree } from '../files/walk.js';
+import { CONTROL_NAME, walkTree } from '../files/walk.js';
+import type { WalkedEntry } from '../files/walk.js';
 import type { WalkedEntry } from '../files/walk.js';
 
 export const MANIFEST_NAME = 'manifest.json';
@@ -77,7 +79,8 @@ async function readManifestBytes(path: string): Promise<Buffer> {
     throw translateErrno(error, { path });
   }
   try {
-    const file = await open(join(path, MANIFEST_NAME), 'r');
+    // Not blocking: a FIFO of that name would hold a thread for ever
+    const file = await open(join(path, MANIFEST_NAME), constants.O_RDONLY | constants.O_NONBLOCK);
     try {
       const facts = await file.stat();
       if (!facts.isFile()) throw new Stop('manifest_invalid', `${path}/${MANIFEST_NAME} is not a file`, { path });
@@ -99,6 +102,8 @@ function assertConsistent(path: string, manifest: Manifest): void {
     assertRelativePath(entry.root);
     if (entry.root.includes('/')) throw new Stop('path_unsafe', `root ${entry.root} is not a name`, { path, root: entry.root });
     if (entry.path !== '.') assertRelativePath(entry.path);
+    // Put into a live root it would be taken for the store's lock, fence and rollback points
+    if (entry.path.split('/', 1)[0] === CONTROL_NAME) throw new Stop('path_unsafe', `${entry.root}/${entry.path} is the place of a control directory`, { path, entry: `${entry.root}/${entry.path}` });
     kinds.set(`${entry.root}/${entry.path}`, entry.type);
   }
   assertNoDuplicates(manifest.entries.map((entry) => `${entry.root}/${entry.path}`));
@@ -124,6 +129,7 @@ export async function assertTreeMatches(artefact: Artefact): Promise<void> {
   const expected = new Map<string, ManifestEntry>();
   for (const entry of artefact.manifest.entries) expected.set(entry.path === '.' ? `${DATA_NAME}/${entry.root}` : `${DATA_NAME}/${entry.root}/${entry.path}`, entry);
   const missing = new Set(expected.keys());
+  const known = new Map(expected);
   for (const found of await walkTree(artefact.path, { detectDatabases: false })) {
     if (['.', DATA_NAME, MANIFEST_NAME, SIGNATURE_NAME].includes(found.path)) continue;
     const entry = expected.get(found.path);
@@ -131,6 +137,7 @@ export async function assertTreeMatches(artefact: Artefact): Promise<void> {
     if (found.kind === 'symlink') throw new Stop('symlink_found', `${found.path} is a symbolic link`, place);
     if (found.kind === 'special') throw new Stop('special_file_found', `${found.path} is a special file`, place);
     if (entry === undefined && isTraceOfReading(found, expected)) continue;
+    if (entry === undefined && isLeftByCheck(found, known)) continue;
     if (entry === undefined) throw new Stop('file_extra', `${found.path} is not in the manifest`, place);
     if ((entry.type === 'directory') !== (found.kind === 'directory')) throw new Stop('checksum_mismatch', `${found.path} is of another kind`, place);
     if (entry.type !== 'directory' && entry.sizeBytes !== found.sizeBytes) {
@@ -149,6 +156,16 @@ export async function assertTreeMatches(artefact: Artefact): Promise<void> {
 function isTraceOfReading(found: WalkedEntry, expected: ReadonlyMap<string, ManifestEntry>): boolean {
   const isEmptyTrace = found.kind === 'file' && (found.path.endsWith('-shm') || (found.path.endsWith('-wal') && found.sizeBytes === 0));
   return isEmptyTrace && expected.get(mainOfSidecar(found.path) ?? '')?.type === 'database';
+}
+
+/**
+ * A check reads the copy where it lies, and SQLite makes the index of a log and a log without a frame beside it. One that
+ * was killed, or is under way, leaves them there: nothing is read from them, and they are no reason to refuse a backup.
+ */
+function isLeftByCheck(found: WalkedEntry, known: ReadonlyMap<string, ManifestEntry>): boolean {
+  const isEmptyLog = found.path.endsWith('-wal') && found.sizeBytes === 0;
+  if (found.kind !== 'file' || !(isEmptyLog || found.path.endsWith('-shm'))) return false;
+  return known.get(found.path.slice(0, -'-wal'.length))?.type === 'database';
 }
 
 /** Makes the hidden directory in which an artefact is put together. @throws Stop target_exists */
