@@ -36,6 +36,8 @@ const BATCH_BYTES_MAX = 32 * 1024 * 1024;
 /** What a file costs beside its bytes, for batches of files whose sizes are not known. */
 const FILE_COST_BYTES = 64 * 1024;
 const PROGRESS_MILLIS = 200;
+/** The threads that check databases come next, and want the memory. */
+const IDLE_MILLIS = 500;
 
 let threads: Piscina<Batch, BatchOutcome> | null = null;
 
@@ -46,7 +48,7 @@ function pool(): Piscina<Batch, BatchOutcome> {
     name: 'readBatch',
     minThreads: 0,
     maxThreads: Math.min(THREADS_MAX, Math.max(2, availableParallelism())),
-    idleTimeout: 5000,
+    idleTimeout: IDLE_MILLIS,
   });
   return threads;
 }

@@ -13,8 +13,8 @@ export interface CheckRequest extends FactsRequest {
   readonly integrity: boolean;
 }
 
-/** Long enough that the databases of one store share their threads. */
-const IDLE_MILLIS = 2_000;
+/** Long enough that the databases of one store share their threads; then others want the memory. */
+const IDLE_MILLIS = 500;
 
 let pool: Piscina<CheckRequest, Outcome<DatabaseFacts>> | null = null;
 

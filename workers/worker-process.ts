@@ -22,12 +22,19 @@ export interface StartWorkerOptions {
   readonly signal?: AbortSignal;
 }
 
+/**
+ * Threads come and go in a worker. Left to itself the C library gives each an arena of its own and keeps what they give
+ * back, and V8 lets each have 48 MiB of garbage: a peak of 430 MiB where 320 do, and are no slower.
+ */
+const MEMORY = { MALLOC_ARENA_MAX: '2', MALLOC_TRIM_THRESHOLD_: '131072' };
+const V8_OPTIONS = ['--max-semi-space-size=8'];
+
 /** Returns once the worker polls both of its queues. STOP engine_unavailable when it ends before, or is not in time. */
 export async function startWorker(options: StartWorkerOptions): Promise<RunningWorker> {
   const program = fileURLToPath(new URL('./main.js', import.meta.url));
   const argv = options.embedded === undefined ? [] : ['--address', options.embedded.address, '--namespace', options.embedded.namespace];
-  const env = { ...options.environment, HOLDFAST_STATE_DIRECTORY: options.directory };
-  const child = fork(program, argv, { detached: true, execArgv: [], cwd: options.directory, env, stdio: ['ignore', process.stderr, process.stderr, 'ipc'] });
+  const env = { ...MEMORY, ...options.environment, HOLDFAST_STATE_DIRECTORY: options.directory };
+  const child = fork(program, argv, { detached: true, execArgv: V8_OPTIONS, cwd: options.directory, env, stdio: ['ignore', process.stderr, process.stderr, 'ipc'] });
   const ended = endOf(child);
   const { pid } = child;
   if (pid === undefined) {
