@@ -1,5 +1,6 @@
 // What every step has in common: it runs once, says where it is by heartbeats, hears of cancellation, and translates
 // refusals. The body of a step is thin: it calls a room below and returns something small.
+import { setMaxListeners } from 'node:events';
 import { activityInfo, CancelledFailure, Context } from '@temporalio/activity';
 import { ApplicationFailure } from '@temporalio/common';
 import type { Client } from '@temporalio/client';
@@ -66,6 +67,8 @@ async function run<Input extends StepInput, Output>(
   const begin = process.hrtime.bigint();
   let progress: Omit<Progress, 'elapsedMillis'> = { step: input.step, phase: 'begins', bytesDone: 0, bytesTotal: null, filesDone: 0, filesTotal: null };
   const signal = Context.current().cancellationSignal;
+  // One for every database that is being checked is no leak
+  setMaxListeners(0, signal);
   const beat = (): void => Context.current().heartbeat({ ...progress, elapsedMillis: Math.round(elapsedSince(begin)) } satisfies Progress);
   beat();
   const timer = setInterval(beat, LIMITS.heartbeatIntervalMillis);
