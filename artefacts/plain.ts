@@ -15,7 +15,6 @@ import { translateErrno } from '../files/errors.js';
 import { assertNoDuplicates, assertRelativePath } from '../files/safe-path.js';
 import { CONTROL_NAME, walkTree } from '../files/walk.js';
 import type { WalkedEntry } from '../files/walk.js';
-import type { WalkedEntry } from '../files/walk.js';
 
 export const MANIFEST_NAME = 'manifest.json';
 export const SIGNATURE_NAME = 'manifest.json.sig';

@@ -92,7 +92,7 @@ describe('hooks that outlived their worker', () => {
       onTestFinished(async () => {
         const pid = pidIn(join(directory, name));
         if (startTimeOf(pid) !== undefined) process.kill(-pid, 'SIGKILL');
-        await done.catch(() => undefined);
+        await Promise.allSettled([done]);
       });
       return done.then(() => 'ended', (error: unknown) => (error instanceof Error ? error.message : 'failed'));
     };

@@ -57,7 +57,7 @@ export class Victim {
     const exited = once(strace, 'exit');
     await attached(strace, exited);
     const state = { ended: false };
-    const over = ends.finally(() => (state.ended = true)).catch(() => undefined);
+    const over = Promise.allSettled([ends.finally(() => (state.ended = true))]);
     const descriptor = openSync(path, 'r');
     try {
       await begin();
