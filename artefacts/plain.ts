@@ -128,7 +128,6 @@ export async function assertTreeMatches(artefact: Artefact): Promise<void> {
   const expected = new Map<string, ManifestEntry>();
   for (const entry of artefact.manifest.entries) expected.set(entry.path === '.' ? `${DATA_NAME}/${entry.root}` : `${DATA_NAME}/${entry.root}/${entry.path}`, entry);
   const missing = new Set(expected.keys());
-  const known = new Map(expected);
   for (const found of await walkTree(artefact.path, { detectDatabases: false })) {
     if (['.', DATA_NAME, MANIFEST_NAME, SIGNATURE_NAME].includes(found.path)) continue;
     const entry = expected.get(found.path);
@@ -136,7 +135,6 @@ export async function assertTreeMatches(artefact: Artefact): Promise<void> {
     if (found.kind === 'symlink') throw new Stop('symlink_found', `${found.path} is a symbolic link`, place);
     if (found.kind === 'special') throw new Stop('special_file_found', `${found.path} is a special file`, place);
     if (entry === undefined && isTraceOfReading(found, expected)) continue;
-    if (entry === undefined && isLeftByCheck(found, known)) continue;
     if (entry === undefined) throw new Stop('file_extra', `${found.path} is not in the manifest`, place);
     if ((entry.type === 'directory') !== (found.kind === 'directory')) throw new Stop('checksum_mismatch', `${found.path} is of another kind`, place);
     if (entry.type !== 'directory' && entry.sizeBytes !== found.sizeBytes) {
@@ -155,16 +153,6 @@ export async function assertTreeMatches(artefact: Artefact): Promise<void> {
 function isTraceOfReading(found: WalkedEntry, expected: ReadonlyMap<string, ManifestEntry>): boolean {
   const isEmptyTrace = found.kind === 'file' && (found.path.endsWith('-shm') || (found.path.endsWith('-wal') && found.sizeBytes === 0));
   return isEmptyTrace && expected.get(mainOfSidecar(found.path) ?? '')?.type === 'database';
-}
-
-/**
- * A check reads the copy where it lies, and SQLite makes the index of a log and a log without a frame beside it. One that
- * was killed, or is under way, leaves them there: nothing is read from them, and they are no reason to refuse a backup.
- */
-function isLeftByCheck(found: WalkedEntry, known: ReadonlyMap<string, ManifestEntry>): boolean {
-  const isEmptyLog = found.path.endsWith('-wal') && found.sizeBytes === 0;
-  if (found.kind !== 'file' || !(isEmptyLog || found.path.endsWith('-shm'))) return false;
-  return known.get(found.path.slice(0, -'-wal'.length))?.type === 'database';
 }
 
 /** Makes the hidden directory in which an artefact is put together. @throws Stop target_exists */
