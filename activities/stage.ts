@@ -7,7 +7,7 @@ import { assertTreeMatches, dataPath } from '../artefacts/plain.js';
 import type { Artefact } from '../artefacts/plain.js';
 import { withControlDatabase } from '../control/control-database.js';
 import { critical } from '../control/lock.js';
-import { treeOf, treesOf } from '../control/store-room.js';
+import { ensureControlDirectory, treeOf, treesOf } from '../control/store-room.js';
 import type { RoomRoot, StoreRoom } from '../control/store-room.js';
 import { assertGates } from '../domain/gates.js';
 import type { ManifestEntry } from '../domain/manifest.js';
@@ -60,7 +60,7 @@ function assertOwners(entries: readonly ManifestEntry[]): void {
 }
 
 async function assertSpace(root: RoomRoot, entries: readonly ManifestEntry[]): Promise<void> {
-  await ensureDirectory(root.controlDirectory, 0o700);
+  await ensureControlDirectory(root.controlDirectory);
   const neededBytes = entries.reduce((sum, entry) => sum + (entry.type !== 'directory' && entry.root === root.definition.name ? entry.sizeBytes : 0), 0);
   const { bavail, bsize } = await statfs(root.controlDirectory);
   if (bavail * bsize < neededBytes) {

@@ -9,9 +9,9 @@ import type { FormerState, JournalEvent } from '../domain/journal.js';
 import type { LockGrant } from '../domain/protocol.js';
 import type { Witness } from '../domain/sequence.js';
 import { Stop } from '../domain/stop.js';
-import { ensureDirectory } from '../files/durable.js';
 import type { ProcessIdentity } from './clock.js';
 import { now } from './clock.js';
+import { ensureControlDirectory } from './store-room.js';
 
 /** Longest wait for another critical section of the same store; sections are short, exchanges of many entries included. */
 const SECTION_WAIT_MILLIS = 60_000;
@@ -254,7 +254,7 @@ export class ControlDatabase {
 /** Opens lock.db for one use and closes it whatever happens. The control directory is made durable first: SQLite only
  * syncs the directory that its file is in. */
 export async function withControlDatabase<T>(controlDirectory: string, use: (database: ControlDatabase) => T | Promise<T>): Promise<T> {
-  await ensureDirectory(controlDirectory, 0o700);
+  await ensureControlDirectory(controlDirectory);
   const database = ControlDatabase.open(controlDirectory);
   try {
     return await use(database);

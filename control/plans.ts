@@ -11,6 +11,7 @@ import type { RestorePlan } from '../domain/plan.js';
 import { planSchema } from '../domain/schema/order.js';
 import { ensureDirectory, writeFileDurable } from '../files/durable.js';
 import { now } from './clock.js';
+import { ensureControlDirectory } from './store-room.js';
 import type { StoreRoom } from './store-room.js';
 
 const plansOf = (room: StoreRoom): string => join(room.controlDirectory, 'plans');
@@ -29,14 +30,23 @@ export function definitionDigest(definition: StoreDefinition): string {
 export async function keepPlan(room: StoreRoom, plan: RestorePlan): Promise<string> {
   const digest = planDigest(plan);
   const directory = plansOf(room);
+  await ensureControlDirectory(room.controlDirectory);
   await ensureDirectory(directory, 0o700);
   const oldest = Date.parse(now()) - LIMITS.approvalDeadlineMillis;
   for (const name of await readdir(directory)) {
-    const path = join(directory, name);
-    if ((await stat(path)).mtimeMs < oldest) await unlink(path);
+    await forgetIfOlder(join(directory, name), oldest);
   }
   await writeFileDurable(join(directory, `${digest}.json`), planBytes(plan), 0o600);
   return digest;
+}
+
+/** Others keep plans at the same moment: what one of them has renamed or removed meanwhile is not ours to look at. */
+async function forgetIfOlder(path: string, oldest: number): Promise<void> {
+  try {
+    if ((await stat(path)).mtimeMs < oldest) await unlink(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+  }
 }
 
 /** The plan with this digest; undefined when none was kept, or what was kept is not that plan any more. */

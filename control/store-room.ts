@@ -1,9 +1,11 @@
 // What a host knows of one store before it does anything: the definition, how each root can be exchanged, and where
-// the control directories are. The control directory of the first root is the store's: lock, journal, fence, epoch.
-import { existsSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+// the control directories are. One root's control directory is the store's: lock, journal, fence, epoch.
+import { existsSync, lstatSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
 import type { RootDefinition, StoreDefinition } from '../domain/definition.js';
 import { Stop } from '../domain/stop.js';
+import { ensureDirectory } from '../files/durable.js';
+import { hasErrno, translateErrno } from '../files/errors.js';
 import { exchangeMode } from '../files/exchange.js';
 import type { ExchangeMode } from '../files/exchange.js';
 import { assertSupportedFilesystem } from '../files/mounts.js';
@@ -34,20 +36,57 @@ export async function openStoreRoom(definitionsDirectory: string, store: string)
 export async function roomOf(definition: StoreDefinition): Promise<StoreRoom> {
   const roots: RoomRoot[] = [];
   for (const root of definition.roots) roots.push({ definition: root, ...(await placeOf(root.path)) });
-  const first = roots[0];
-  if (first === undefined) throw new Error('defect: a store without roots passed the schema');
-  return { definition, controlDirectory: first.controlDirectory, roots };
+  return { definition, controlDirectory: controlDirectoryOf(definition, roots), roots };
 }
 
 /**
- * A store that was worked on inside its root stays so. The user of the worker may not write the parent where root may:
- * `holdfast recover` and the start-up gate, run as root, would look for lock and fence in another place and find none.
+ * The first root's, until there is one: a store whose roots are put into another order, or that is given another first
+ * root, keeps its lock, its fence and its rollback points.
+ * @throws Stop definition_invalid when two roots have one, which says that they were two stores
+ */
+function controlDirectoryOf(definition: StoreDefinition, roots: readonly RoomRoot[]): string {
+  const [first] = roots;
+  if (first === undefined) throw new Error('defect: a store without roots passed the schema');
+  const used = roots.filter((root) => existsSync(join(root.controlDirectory, 'lock.db'))).map((root) => root.controlDirectory);
+  if (used.length > 1) {
+    throw new Stop('definition_invalid', `${used.length} roots of store ${definition.store} have a lock of their own`, { store: definition.store, controlDirectories: used });
+  }
+  return used[0] ?? first.controlDirectory;
+}
+
+/**
+ * A store stays where it was worked on, whoever looks: root may write the parent of a root where the user of the worker
+ * or of the application may not. Looked for in another place, lock and fence would not be found, and a start-up gate
+ * would let an application into a store that is neither the old nor the new one.
+ * @throws Stop permission_denied, not_exchangeable where the control directory is beside the root and can't be used
  */
 async function placeOf(path: string): Promise<ExchangeMode> {
   const place = await exchangeMode(path);
   const inside = join(path, '.holdfast');
-  if (place.mode === 'entries' || !existsSync(join(inside, 'lock.db'))) return place;
-  return { mode: 'entries', why: 'the control directory is in the root', controlDirectory: inside };
+  if (existsSync(join(inside, 'lock.db'))) return place.mode === 'entries' ? place : { mode: 'entries', why: 'the control directory is in the root', controlDirectory: inside };
+  if (place.mode === 'entries') assertNoneBeside(path, place.why);
+  return place;
+}
+
+function assertNoneBeside(root: string, why: string): void {
+  const beside = join(dirname(root), '.holdfast', basename(root));
+  try {
+    lstatSync(beside);
+  } catch (error) {
+    if (hasErrno(error, 'ENOENT', 'ENOTDIR')) return;
+    throw translateErrno(error, { path: beside });
+  }
+  throw new Stop('not_exchangeable', `the control directory is beside the root, but ${why}`, { root, controlDirectory: beside });
+}
+
+/**
+ * Makes a control directory: for its owner alone. The `.holdfast` that stores of one parent share lets others pass, so
+ * that they can tell whether a store of theirs is in it.
+ */
+export async function ensureControlDirectory(controlDirectory: string): Promise<void> {
+  const shared = dirname(controlDirectory);
+  if (basename(shared) === '.holdfast') await ensureDirectory(shared, 0o711);
+  await ensureDirectory(controlDirectory, 0o700);
 }
 
 /** The tree that is staged, and later kept as the rollback point, for one root of one operation. */
