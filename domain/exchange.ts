@@ -58,7 +58,7 @@ export function exchangeKind(facts: StepFacts): ExchangeKind | null {
   return facts.live === null ? null : 'move-out';
 }
 
-const SIDECAR_SUFFIXES = ['-wal', '-shm', '-journal'] as const;
+export const SIDECAR_SUFFIXES = ['-wal', '-shm', '-journal'] as const;
 
 /** The database whose sidecar a name would be: `state.db` for `state.db-wal`; null for any other name. */
 export function mainOfSidecar(name: string): string | null {

@@ -3,7 +3,7 @@
 // The caller writes the plan into its journal before performExchange; the fence is up while it runs.
 import { readdirSync, lstatSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { decideStep, exchangeKind, mainOfSidecar, orderSteps } from '../domain/exchange.js';
+import { SIDECAR_SUFFIXES, decideStep, exchangeKind, mainOfSidecar, orderSteps } from '../domain/exchange.js';
 import type { ExchangePlan, ExchangeRoot, ExchangeStep, StepState } from '../domain/exchange.js';
 import { assert, Stop } from '../domain/stop.js';
 import { fsyncDirectory } from './durable.js';
@@ -127,6 +127,7 @@ export async function performExchange(plan: ExchangePlan, hooks: ExchangeHooks =
  */
 export async function undoExchange(plan: ExchangePlan, hooks: ExchangeHooks = {}, operations: ExchangeOperations = EXCHANGE_OPERATIONS): Promise<void> {
   const steps = flatten(plan);
+  await setNewSidecarsAside(plan, operations);
   for (const { root, step } of steps) assertKnown('undo_failed', root, step);
   for (const { root, step, index } of steps.toReversed()) {
     if (assertKnown('undo_failed', root, step) === 'not-done') continue;
@@ -138,6 +139,29 @@ export async function undoExchange(plan: ExchangePlan, hooks: ExchangeHooks = {}
       throw new Stop('undo_failed', `${step.name} could not be put back`, { ...placesOf(root, step), reason: error instanceof Error ? error.message : String(error) }, { cause: error });
     }
     await hooks.afterStep?.(index, step);
+  }
+}
+
+/**
+ * Whoever read the new database after its exchange (a hook that was killed, say) may have left a log beside it, in a
+ * place that the plan knows as empty. The old database must not meet that log, and it must not be in the way of the old
+ * one: it is moved out of the root, next to the staged tree, and goes with the state that it belongs to.
+ */
+async function setNewSidecarsAside(plan: ExchangePlan, operations: ExchangeOperations): Promise<void> {
+  for (const root of plan.roots) {
+    const planned = new Map(root.steps.map((step) => [step.name, step]));
+    const exchanged = root.steps.filter((step) => step.kind !== 'move-out' && mainOfSidecar(step.name) === null && stepState(root, step) === 'done');
+    for (const { name } of root.mode === 'entries' ? exchanged : []) {
+      for (const sidecar of SIDECAR_SUFFIXES.map((suffix) => name + suffix)) {
+        const inode = inodeOf(join(root.livePath, sidecar));
+        const step = planned.get(sidecar);
+        if (inode === null || inode === step?.liveInode || inode === step?.stagedInode) continue;
+        const aside = `${root.stagedPath}.${inode}.${sidecar}`;
+        await operations.move(join(root.livePath, sidecar), aside);
+        await operations.fsyncDirectory(root.livePath);
+        await operations.fsyncDirectory(dirname(aside));
+      }
+    }
   }
 }
 
