@@ -1,8 +1,9 @@
 // Runs commands and watches processes from outside, by /proc: wall time, CPU, peak of resident memory.
 import { spawn } from 'node:child_process';
 import { readFileSync, readdirSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 
-const POLL_MILLIS = 25;
+const POLL_MILLIS = 100;
 const TICKS_PER_SECOND = 100;
 /** A command that takes longer is stuck, and a benchmark has no figure for that. */
 const RUN_MILLIS_MAX = 10 * 60_000;
@@ -67,6 +68,28 @@ export function cpuOf(pid: number): CpuSeconds {
   const stat = statOf(pid) ?? [];
   const seconds = (index: number): number => Number(stat[index] ?? 0) / TICKS_PER_SECOND;
   return { user: seconds(11) + seconds(13), system: seconds(12) + seconds(14) };
+}
+
+const QUIET_CORES = 0.25;
+const QUIET_SAMPLE_MILLIS = 500;
+const QUIET_WAIT_MILLIS_MAX = 20_000;
+
+/** Waits a while for the machine to be quiet. @returns how many cores were busy right before going on */
+export async function untilQuiet(): Promise<number> {
+  const deadline = performance.now() + QUIET_WAIT_MILLIS_MAX;
+  for (;;) {
+    const before = busySeconds();
+    const begin = performance.now();
+    await sleep(QUIET_SAMPLE_MILLIS);
+    const cores = (busySeconds() - before) / ((performance.now() - begin) / 1000);
+    if (cores < QUIET_CORES || performance.now() > deadline) return cores;
+  }
+}
+
+/** user, nice, system, irq and softirq of all cores. */
+function busySeconds(): number {
+  const fields = (readProc('stat') ?? '').split('\n')[0]?.trim().split(/\s+/).slice(1).map(Number) ?? [];
+  return [0, 1, 2, 5, 6].reduce((sum, index) => sum + (fields[index] ?? 0), 0) / TICKS_PER_SECOND;
 }
 
 /** Peaks of resident memory by what a process is. */

@@ -1,14 +1,13 @@
 // How long a backup and a restore of the whole tree take, beside what a person writes by hand, in the same run and
 // taking turns. `holdfast up` runs; a command is timed from its start to its exit, validation included.
-import { mkdirSync, rmSync, writeFileSync, existsSync } from 'node:fs';
+import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { BackupReport, PlanReport, RestoreReport, StepTime } from '../domain/protocol.js';
 import { generateTree, sizeOfTree } from './generate.js';
 import type { TreeSize } from './generate.js';
 import { Installation } from './installation.js';
-import { cpuOf, run } from './processes.js';
+import { cpuOf, run, untilQuiet } from './processes.js';
 import type { CpuSeconds } from './processes.js';
 import { markdownTable, median, range, round } from './statistics.js';
 
@@ -26,9 +25,13 @@ interface Timed {
   readonly seconds: number;
   /** `sync` afterwards: what was left unwritten. */
   readonly flushSeconds: number;
+  /** How many cores others kept busy right before. */
+  readonly otherCores: number;
   readonly steps?: readonly StepTime[];
   readonly cpu?: CpuSeconds;
 }
+
+type Work = Omit<Timed, 'flushSeconds' | 'otherCores'>;
 
 interface Measured extends Timed {
   readonly work: 'backup' | 'backup again' | 'restore';
@@ -79,12 +82,12 @@ export async function measureThroughput(
     const caches: readonly Cache[] = process.getuid?.() === 0 ? ['warm', 'cold'] : ['warm'];
     await installation.watched(async () => {
       for (const cache of caches) {
-        if (cache === 'warm') await readTree(places.tree);
+        rmSync(join(home, 'trash'), { recursive: true, force: true });
         for (let repeat = 1; repeat <= settings.repeats; repeat += 1) {
           for (const measured of await oneRepeat(installation, places, cache, repeat)) {
             measurements.push(measured);
             say(
-              `${measured.work}, ${measured.contestant}, ${cache}, ${repeat}: ${round(measured.seconds)} s (+ ${round(measured.flushSeconds)} s)`,
+              `${measured.work}, ${measured.contestant}, ${cache}, ${repeat}: ${round(measured.seconds)} s (+ ${round(measured.flushSeconds)} s), others ${measured.otherCores} cores`,
             );
           }
         }
@@ -92,7 +95,13 @@ export async function measureThroughput(
     });
   } finally {
     await installation.down();
-    for (const path of [places.backups, places.handCopy, places.handRestore])
+    for (const path of [
+      join(home, 'trash'),
+      join(places.tree, '..', '.holdfast'),
+      places.backups,
+      places.handCopy,
+      places.handRestore,
+    ])
       rmSync(path, { recursive: true, force: true });
   }
   const peakMib = Object.fromEntries([...installation.peaks].map(([name, mib]) => [name, round(mib)]));
@@ -154,46 +163,52 @@ async function oneRepeat(
   forget(places);
   for (const contestant of order) {
     const backup = contestant === 'hand' ? () => handBackup(places) : () => holdfastBackup(installation);
-    found.push({ work: 'backup', contestant, cache, repeat, ...(await timed(places.home, cache, backup)) });
+    found.push({ work: 'backup', contestant, cache, repeat, ...(await timed(places, cache, backup)) });
   }
   found.push({
     work: 'backup again',
     contestant: 'holdfast',
     cache,
     repeat,
-    ...(await timed(places.home, cache, () => holdfastBackup(installation))),
+    ...(await timed(places, cache, () => holdfastBackup(installation))),
   });
   const plan = await installation.command<PlanReport>('plan', STORE, 'latest');
   for (const contestant of order) {
     const restore =
       contestant === 'hand' ? () => handRestore(places) : () => holdfastRestore(installation, plan.report.digest);
-    found.push({ work: 'restore', contestant, cache, repeat, ...(await timed(places.home, cache, restore)) });
+    found.push({ work: 'restore', contestant, cache, repeat, ...(await timed(places, cache, restore)) });
   }
   return found;
 }
 
-/** Without a control directory no database has a verdict yet: every backup checks every database. */
-function forget({ tree, backups, handCopy, handRestore }: Places): void {
-  for (const path of [join(tree, '..', '.holdfast'), backups, handCopy, handRestore])
-    rmSync(path, { recursive: true, force: true });
+/**
+ * Without a control directory no database has a verdict yet: every backup checks every database. What was made before
+ * is only moved away: ext4 is slow for minutes in making files where many have just been removed.
+ */
+function forget({ home, tree, backups, handCopy, handRestore }: Places): void {
+  const trash = join(home, 'trash', String(process.hrtime.bigint()));
+  mkdirSync(trash, { recursive: true });
+  for (const [index, path] of [join(tree, '..', '.holdfast'), backups, handCopy, handRestore].entries()) {
+    if (existsSync(path)) renameSync(path, join(trash, String(index)));
+  }
   mkdirSync(backups, { recursive: true, mode: 0o700 });
 }
 
-async function handBackup({ tree, handCopy }: Places): Promise<Pick<Timed, 'seconds'>> {
+async function handBackup({ tree, handCopy }: Places): Promise<Work> {
   return await run([HAND_BACKUP, tree, handCopy]);
 }
 
 /** What a careful person does with such a copy: checks it, copies it back, and has it written. */
-async function handRestore({ handCopy, handRestore: target }: Places): Promise<Pick<Timed, 'seconds'>> {
+async function handRestore({ handCopy, handRestore: target }: Places): Promise<Work> {
   const script = 'set -e; (cd "$1" && sha256sum --quiet -c MANIFEST.sha256); cp -a "$1" "$2"; sync -f "$2"';
   return await run(['bash', '-c', script, 'restore', handCopy, target]);
 }
 
-async function holdfastBackup(installation: Installation): Promise<Omit<Timed, 'flushSeconds'>> {
+async function holdfastBackup(installation: Installation): Promise<Work> {
   return await withCpu(installation, () => installation.command<BackupReport>('backup', STORE));
 }
 
-async function holdfastRestore(installation: Installation, digest: string): Promise<Omit<Timed, 'flushSeconds'>> {
+async function holdfastRestore(installation: Installation, digest: string): Promise<Work> {
   return await withCpu(installation, () =>
     installation.command<RestoreReport>('restore', STORE, 'latest', '--confirm', digest),
   );
@@ -202,7 +217,7 @@ async function holdfastRestore(installation: Installation, digest: string): Prom
 async function withCpu(
   installation: Installation,
   work: () => Promise<{ readonly seconds: number; readonly report: { readonly steps: readonly StepTime[] } }>,
-): Promise<Omit<Timed, 'flushSeconds'>> {
+): Promise<Work> {
   const before = cpuOf(installation.ready.workerPid);
   const { seconds, report } = await work();
   const after = cpuOf(installation.ready.workerPid);
@@ -213,15 +228,17 @@ async function withCpu(
   };
 }
 
-async function timed(home: string, cache: Cache, work: () => Promise<Omit<Timed, 'flushSeconds'>>): Promise<Timed> {
+async function timed({ home, tree }: Places, cache: Cache, work: () => Promise<Work>): Promise<Timed> {
+  if (cache === 'warm') await readTree(tree);
   await run(['sync', '-f', home]);
   if (cache === 'cold') writeFileSync('/proc/sys/vm/drop_caches', '3');
-  await sleep(1000);
+  const otherCores = round(await untilQuiet());
   const { seconds, steps, cpu } = await work();
   const flush = await run(['sync', '-f', home]);
   return {
     seconds,
     flushSeconds: flush.seconds,
+    otherCores,
     ...(steps === undefined ? {} : { steps }),
     ...(cpu === undefined ? {} : { cpu }),
   };
@@ -267,6 +284,7 @@ export function throughputTables(result: ThroughputResult): string {
       range(of.map(({ seconds }) => seconds)),
       round(median(of.map(({ flushSeconds }) => flushSeconds))),
       cpu.length === 0 ? '' : round(median(cpu)),
+      Math.max(...of.map(({ otherCores }) => otherCores)),
     ];
   });
   const steps = (['backup', 'restore'] as const).map((work) =>
@@ -276,7 +294,15 @@ export function throughputTables(result: ThroughputResult): string {
   return [
     `Tree: ${size}`,
     markdownTable(
-      ['work', 'by', 'cache', 'seconds: min / **median** / max', 'sync after, s', 'CPU of worker and cut, s'],
+      [
+        'work',
+        'by',
+        'cache',
+        'seconds: min / **median** / max',
+        'sync after, s',
+        'CPU of worker and cut, s',
+        'others busy before, cores: max',
+      ],
       rows,
     ),
     markdownTable(['holdfast / hand', 'ratio of the medians'], Object.entries(ratios)),
