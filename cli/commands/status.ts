@@ -8,7 +8,7 @@ export function statusCommand(): Command {
   return describeCommand({
     name: 'status',
     summary: 'show lock, fence, epoch, rollback points and the newest backup; needs no engine',
-    examples: ['holdfast status', 'holdfast status shop', 'ExecStartPre=/usr/bin/holdfast status shop --gate    # in its unit'],
+    examples: ['holdfast status', 'holdfast status shop', 'ExecStartPre=+/usr/bin/holdfast status shop --gate   # in its unit'],
     exits: [74, 77, 78],
   })
     .argument('[store]', 'store id; every store that is defined here without it')

@@ -59,5 +59,5 @@ test('the worker needs recovery to have succeeded, and recovers when it ends', a
 test("an application's drop-in orders it after recovery and asks the gate", async () => {
   const dropIn = await read('application.service.d/holdfast.conf');
   expect(dropIn).toMatch(/^After=holdfast-recover\.service$/m);
-  expect(dropIn).toMatch(/^ExecStartPre=\/usr\/bin\/holdfast status \S+ --gate$/m);
+  expect(dropIn).toMatch(/^ExecStartPre=\+\/usr\/bin\/holdfast status \S+ --gate$/m);
 });
