@@ -7,8 +7,8 @@ export function upCommand(): Command {
     .action(async (_options: object, command: Command) => {
       const output = outputOf(command);
       const isForPeople = process.stderr.isTTY === true && !output.json;
-      // A person reads the notes; what else is worth a line is a warning. The worker inherits it.
-      if (isForPeople || output.quiet) process.env['HOLDFAST_LOG_LEVEL'] ??= 'warn';
+      // A person reads the notes; what else is worth a line is an error. The worker inherits it.
+      if (isForPeople || output.quiet) process.env['HOLDFAST_LOG_LEVEL'] ??= 'error';
       const { runSupervisor } = await import('../../workers/supervisor.js');
       const { createLog } = await import('../../workers/log.js');
       const stop = new AbortController();

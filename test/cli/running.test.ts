@@ -158,8 +158,9 @@ describe('a store that is held', () => {
 
 test('a host without a worker is 69 once nobody has taken the step, and the command says so before', async () => {
   const store = makeStore(engine(), 'absent');
-  const { status, stderr } = await holdfast('plan', store.name, '--host', 'attic');
-  expect(stderr).toContain('no step has begun yet: does `holdfast up` run on the host of the store?\n');
-  expect(stderr).toContain('STOP host_absent: ');
-  expect(status).toBe(69);
+  const [plan, backup] = await Promise.all([holdfast('plan', store.name, '--host', 'attic'), holdfast('backup', store.name, '--host', 'attic', '--json')]);
+  expect(plan.stderr).toContain('no step has begun yet: does `holdfast up` run on the host of the store?\n');
+  expect(plan.stderr).toContain('STOP host_absent: ');
+  expect([plan.status, backup.status]).toEqual([69, 69]);
+  expect(jsonLines(backup).last).toMatchObject({ type: 'error', code: 'host_absent' });
 });
