@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { closingLine, count, objections, readReport, type ReportedTest } from './report.js';
 
-const SLOW = ['acceptance', 'crash', 'demo', 'workers'];
+const SLOW = ['acceptance', 'cli', 'crash', 'demo', 'workers'];
 
 const given = process.argv.slice(2);
 const fast = given.includes('--fast');
