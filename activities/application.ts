@@ -23,14 +23,19 @@ export interface Quiesced {
 /** Step backup.quiesce: the guard watches before the hook is run. */
 export const quiesce = (dependencies: ActivityDependencies) =>
   step(dependencies, async (input: GrantedInput, { room, signal }): Promise<Quiesced> => {
-    const hook = room.definition.hooks.quiesce;
-    if (hook === undefined) return { at: null };
-    await journal(room, input.grant, { event: 'quiescing' });
-    await startGuard(room, input.grant);
-    const at = now();
-    await runHook('quiesce', hook, { store: input.store, operation: input.operation, signal });
-    return { at };
+    return { at: await quiesceApplication(room, input.grant, signal) };
   });
+
+/** Lets the application hold still. @returns since when; null without the hook */
+export async function quiesceApplication(room: StoreRoom, grant: LockGrant, signal: AbortSignal): Promise<string | null> {
+  const hook = room.definition.hooks.quiesce;
+  if (hook === undefined) return null;
+  await journal(room, grant, { event: 'quiescing' });
+  await startGuard(room, grant);
+  const at = now();
+  await runHook('quiesce', hook, { store: room.definition.store, operation: grant.operation, signal });
+  return at;
+}
 
 /** Lets the application go on, once, however often it is called. */
 export async function resumeApplication(room: StoreRoom, grant: LockGrant): Promise<void> {

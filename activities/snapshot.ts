@@ -9,11 +9,12 @@ import { backupName } from '../artefacts/catalogue.js';
 import { now } from '../control/clock.js';
 import { critical } from '../control/lock.js';
 import type { RoomRoot } from '../control/store-room.js';
+import { debtsOf } from '../domain/journal.js';
 import { Stop } from '../domain/stop.js';
 import { removeTree } from '../files/durable.js';
 import { takeCut } from '../sqlite/cut.js';
 import type { CutInstant, DatabasesCut } from '../sqlite/cut.js';
-import { resumeApplication } from './application.js';
+import { quiesceApplication, resumeApplication } from './application.js';
 import { writeCapture } from './capture.js';
 import type { Capture } from './capture.js';
 import { definitionOf, livePath, membersOf } from './members.js';
@@ -54,9 +55,16 @@ export const snapshot = (dependencies: ActivityDependencies) =>
           await removeTree(join(partial, DATA_NAME));
           await mkdir(join(partial, DATA_NAME), { mode: 0o700 });
         });
+        await holdStillAgain(input, context);
       }
     }
   });
+
+/** The application went on at the instant of the cut that failed; the next instant is one at which it holds still, too. */
+async function holdStillAgain({ grant, operation }: GrantedInput, { room, signal }: StepContext): Promise<void> {
+  const held = await critical(room, grant, (database) => debtsOf(database.events(operation)).resume);
+  if (!held) await quiesceApplication(room, grant, signal);
+}
 
 type CutResult = Pick<Capture, 'entries' | 'databases'> & { readonly cut: Omit<Capture['cut'], 'cutTries'> };
 
