@@ -14,7 +14,7 @@ import { translateErrno } from '../files/errors.js';
 import { elapsedSince } from '../control/clock.js';
 import { critical } from '../control/lock.js';
 import { definitionDigest } from '../control/plans.js';
-import { openStoreRoom } from '../control/store-room.js';
+import { openStoreRoom, openStoreRoomAlone } from '../control/store-room.js';
 import type { StoreRoom } from '../control/store-room.js';
 
 export interface ActivityDependencies {
@@ -73,9 +73,12 @@ async function run<Input extends StepInput, Output>(
   beat();
   const timer = setInterval(beat, LIMITS.heartbeatIntervalMillis);
   try {
-    const room = await openStoreRoom(dependencies.definitionsDirectory, input.store);
+    const room = await (retryable ? openStoreRoomAlone : openStoreRoom)(dependencies.definitionsDirectory, input.store);
     // Before anything: a run that was reset into its middle, or whose lock was taken over, must not even run a hook
-    if (!retryable && isGranted(input)) await critical(room, input.grant, () => undefined);
+    if (!retryable && isGranted(input)) {
+      assertOwnRun(input, info.workflowExecution?.runId);
+      await critical(room, input.grant, () => undefined);
+    }
     if (isPlanned(input)) assertDefinitionOf(input.plan, room);
     return await body(input, {
       dependencies,
@@ -100,6 +103,16 @@ const FINAL: ReadonlySet<string> = new Set<StopCode>(['lock_lost', 'undo_failed'
 
 function isGranted(input: StepInput): input is GrantedInput {
   return 'grant' in input;
+}
+
+/**
+ * A reset gives a new run the lock that its history holds, and would carry out again what the first run has done: an
+ * exchange that is made twice brings the old state back under the name of the new one.
+ * @throws Stop operation_repeated
+ */
+function assertOwnRun({ operation, grant }: GrantedInput, runId: string | undefined): void {
+  if (grant.runId === runId) return;
+  throw new Stop('operation_repeated', `operation ${operation} is that of run ${grant.runId}, and this run was reset from it`, { operation, runId: grant.runId });
 }
 
 /** A step that carries out an approved plan. */

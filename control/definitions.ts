@@ -30,6 +30,17 @@ export async function loadDefinition(directory: string, store: string): Promise<
 }
 
 /**
+ * Reads the definition of one store and no other, for what must come about: the application of this store waits, and
+ * does not care whether that of another store can be read. Overlap was ruled out when the lock was taken.
+ * @throws Stop definition_missing, definition_invalid, definition_untrusted
+ */
+export async function loadDefinitionAlone(directory: string, store: string): Promise<StoreDefinition> {
+  if (!isStoreName(store)) throw new Stop('usage', `${JSON.stringify(store)} is not a store id`, { store });
+  await assertTrusted(directory);
+  return readDefinition(join(directory, `${store}.yaml`));
+}
+
+/**
  * Reads every definition. One that can't be read stops them all: overlap with it could not be ruled out.
  * @throws Stop definition_missing, definition_invalid, definition_untrusted, roots_overlap
  */

@@ -9,7 +9,7 @@ import { hasErrno, translateErrno } from '../files/errors.js';
 import { exchangeMode } from '../files/exchange.js';
 import type { ExchangeMode } from '../files/exchange.js';
 import { assertSupportedFilesystem } from '../files/mounts.js';
-import { loadDefinition } from './definitions.js';
+import { loadDefinition, loadDefinitionAlone } from './definitions.js';
 
 export interface RoomRoot {
   readonly definition: RootDefinition;
@@ -31,6 +31,11 @@ export interface StoreRoom {
  */
 export async function openStoreRoom(definitionsDirectory: string, store: string): Promise<StoreRoom> {
   return roomOf(await loadDefinition(definitionsDirectory, store));
+}
+
+/** Opens a store to pay what is owed: loadDefinitionAlone. */
+export async function openStoreRoomAlone(definitionsDirectory: string, store: string): Promise<StoreRoom> {
+  return roomOf(await loadDefinitionAlone(definitionsDirectory, store));
 }
 
 export async function roomOf(definition: StoreDefinition): Promise<StoreRoom> {

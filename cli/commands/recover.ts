@@ -17,10 +17,10 @@ export function recoverCommand(): Command {
       const output = outputOf(command);
       if ((store === undefined) === (options.all !== true)) throw new Stop('usage', 'name one store, or give --all');
       const directory = localDefinitions(command);
-      const { loadDefinition, loadDefinitions } = await import('../../control/definitions.js');
+      const { loadDefinitionAlone, loadDefinitions } = await import('../../control/definitions.js');
       const { recoverStore } = await import('../../control/recovery.js');
       const { roomOf } = await import('../../control/store-room.js');
-      const definitions = store === undefined ? await loadDefinitions(directory) : [await loadDefinition(directory, store)];
+      const definitions = store === undefined ? await loadDefinitions(directory) : [await loadDefinitionAlone(directory, store)];
       const recovered: Recovered[] = [];
       const refused: { readonly store: string; readonly stop: Stop }[] = [];
       // A store that can't be recovered now is no reason to leave the others as they are
