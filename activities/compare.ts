@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { withControlDatabase } from '../control/control-database.js';
 import type { RollbackPoint } from '../control/control-database.js';
-import { formerDigest } from '../control/former.js';
+import { formerDigest, formerStates } from '../control/former.js';
 import { critical } from '../control/lock.js';
 import type { RoomRoot, StoreRoom } from '../control/store-room.js';
 import { treeOf } from '../control/store-room.js';
@@ -25,6 +25,7 @@ import type { Source } from './measure.js';
 import { UNLISTED, databasePaths, factsRequest, listedDefinition, livePath } from './members.js';
 import { readPlannedArtefact, readPlannedPoint } from './planned.js';
 import type { PlannedInput } from './stage.js';
+import type { SeenState } from './exchange.js';
 import { step } from './step.js';
 import type { ActivityDependencies, StepContext } from './step.js';
 
@@ -41,6 +42,7 @@ export const compare = (dependencies: ActivityDependencies) =>
   step(dependencies, async (input: PlannedInput, context) => {
     const { room, signal } = context;
     const { manifest } = await readPlannedArtefact(input.plan);
+    const seen = await seenStates(room);
     await assertStillCovered(input, context, factsOfBackup(manifest));
     const pairs: Pair[] = [];
     for (const database of manifest.databases) {
@@ -50,7 +52,7 @@ export const compare = (dependencies: ActivityDependencies) =>
       const incoming = await checkDatabase({ ...factsRequest(join(treeOf(root, input.operation), database.path), definition, false), integrity: false }, signal);
       pairs.push({ root, path: database.path, definition, incoming });
     }
-    return compareWithLive(input, room, pairs, signal);
+    return { ...(await compareWithLive(input, room, pairs, signal)), seen };
   });
 
 /** Step rollback.compare: the rollback point is what was put there, and does not go below the floor. */
@@ -58,6 +60,7 @@ export const comparePoint = (dependencies: ActivityDependencies) =>
   step(dependencies, async (input: PlannedInput, context) => {
     const { room, signal } = context;
     const point = await readPlannedPoint(room, input.plan);
+    const seen = await seenStates(room);
     await assertStillCovered(input, context, await factsOfTrees(room, context, point));
     const pairs: Pair[] = [];
     for (const former of point.roots) {
@@ -73,8 +76,13 @@ export const comparePoint = (dependencies: ActivityDependencies) =>
         else assertApproved(input.plan.source.databasesUnreadable, former.root, path, facts?.unreadable);
       }
     }
-    return compareWithLive(input, room, pairs, signal);
+    return { ...(await compareWithLive(input, room, pairs, signal)), seen };
   });
+
+/** What lies at the roots before anything is read: the exchange replaces exactly that, or nothing. */
+async function seenStates(room: StoreRoom): Promise<readonly SeenState[]> {
+  return (await formerStates(room)).map(({ root, sha256 }) => ({ root, sha256 }));
+}
 
 /**
  * The application was at work until it was stopped: what would be replaced now is held against what was approved, the

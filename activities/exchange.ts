@@ -2,14 +2,14 @@
 // critical section of the lock, after its intent is on disk.
 import { beginEpoch } from '../control/epoch.js';
 import { raiseFence, liftFence } from '../control/fence.js';
-import { formerDigest, replacedMembers } from '../control/former.js';
+import { formerStates, replacedMembers } from '../control/former.js';
 import { critical, journal } from '../control/lock.js';
 import type { RollbackPoint } from '../control/control-database.js';
 import { treeOf } from '../control/store-room.js';
 import type { RoomRoot, StoreRoom } from '../control/store-room.js';
 import { now } from '../control/clock.js';
 import type { ExchangePlan } from '../domain/exchange.js';
-import type { FormerState } from '../domain/journal.js';
+import type { FormerState, JournalEvent } from '../domain/journal.js';
 import type { ManifestEntry } from '../domain/manifest.js';
 import { Stop } from '../domain/stop.js';
 import { syncFilesystem } from '../files/durable.js';
@@ -17,11 +17,15 @@ import { performExchange, planExchange } from '../files/exchange.js';
 import type { ExchangeRequest } from '../files/exchange.js';
 import { carryOver as linkOutside } from '../files/hard-link.js';
 import type { WalkedEntry } from '../files/walk.js';
+import { assertStoreNotInUse } from './application.js';
 import { readPlannedArtefact, readPlannedPoint } from './planned.js';
 import { applyDirectories } from './stage.js';
 import type { PlannedInput } from './stage.js';
 import { step } from './step.js';
 import type { ActivityDependencies, GrantedInput } from './step.js';
+
+/** What lay at a root when it was compared: `sha256` as in FormerState. */
+export type SeenState = Pick<FormerState, 'root' | 'sha256'>;
 
 /** Steps restore.fence, rollback.fence. */
 export const fence = (dependencies: ActivityDependencies) =>
@@ -69,10 +73,13 @@ async function untouchedNames(root: RoomRoot, entries: readonly ManifestEntry[])
 
 /** Steps restore.exchange, rollback.exchange: intent first, with every inode named; then the renames; then the epoch. */
 export const exchange = (dependencies: ActivityDependencies) =>
-  step(dependencies, async (input: PlannedInput, { room }) => {
+  step(dependencies, async (input: PlannedInput & { readonly seen: readonly SeenState[] }, { room }) => {
+    await critical(room, input.grant, (database) => assertFirstExchange(input.operation, database.events(input.operation)));
+    // The fence is up by now: who came after the first look is still here, or has left traces in what was compared
+    await assertStoreNotInUse(room, room.definition.hooks.detach !== undefined);
+    const former = await formerStates(room);
+    assertAsSeen(former, input.seen);
     const exchangePlan = await planExchange(await requestsOf(input, room));
-    const former: FormerState[] = [];
-    for (const { definition } of room.roots) former.push({ root: definition.name, sha256: await formerDigest(definition.path, definition), definition });
     await journal(room, input.grant, { event: 'exchanging', exchange: exchangePlan, former });
     await critical(room, input.grant, async (database) => {
       await performExchange(exchangePlan);
@@ -80,6 +87,19 @@ export const exchange = (dependencies: ActivityDependencies) =>
     });
     return { epoch: await critical(room, input.grant, () => beginEpoch(room.controlDirectory)) };
   });
+
+/** A second exchange would bring the old state back under the name of the new one. @throws Stop operation_repeated */
+function assertFirstExchange(operation: string, events: readonly JournalEvent[]): void {
+  if (events.some(({ event }) => event === 'exchanging')) throw new Stop('operation_repeated', `operation ${operation} has exchanged before`, { operation });
+}
+
+/** @throws Stop plan_stale */
+function assertAsSeen(former: readonly FormerState[], seen: readonly SeenState[]): void {
+  for (const { root, sha256, definition } of former) {
+    const found = seen.find((state) => state.root === root);
+    if (found?.sha256 !== sha256) throw new Stop('plan_stale', `${definition.path} was written to after it was compared`, { root, path: definition.path });
+  }
+}
 
 async function requestsOf(input: PlannedInput, room: StoreRoom): Promise<readonly ExchangeRequest[]> {
   const isRestore = input.plan.source.kind === 'backup';

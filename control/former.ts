@@ -5,9 +5,11 @@ import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import type { RootDefinition } from '../domain/definition.js';
 import { mainOfSidecar } from '../domain/exchange.js';
+import type { FormerState } from '../domain/journal.js';
 import { selectMembers } from '../files/members.js';
 import { walkTree } from '../files/walk.js';
 import type { WalkedEntry } from '../files/walk.js';
+import type { StoreRoom } from './store-room.js';
 
 export interface ReplacedMembers {
   /** Databases, sidecars, files and directories that the definition speaks of. */
@@ -46,6 +48,13 @@ function sortEntries(definition: RootDefinition, walked: readonly WalkedEntry[],
     outside: selected.outside.filter((entry) => !isOldSidecar(entry)).map(original),
     dropped: selected.dropped.map(original),
   };
+}
+
+/** What lies at the roots of a store now. */
+export async function formerStates(room: StoreRoom): Promise<readonly FormerState[]> {
+  const states: FormerState[] = [];
+  for (const { definition } of room.roots) states.push({ root: definition.name, sha256: await formerDigest(definition.path, definition), definition });
+  return states;
 }
 
 /** What merely reading a database makes or touches: the index of its log, and a log without a frame. */

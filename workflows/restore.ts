@@ -18,11 +18,11 @@ export async function restore(order: RestoreOrder): Promise<RestoreReport> {
       await run.step('restore.detach', 'detach', { grant });
       await run.step('restore.in-use', 'inUse', { grant });
       // Nobody writes any more: what is compared now is what will be replaced
-      await run.step('restore.compare', 'compare', { grant, plan });
+      const { seen } = await run.step('restore.compare', 'compare', { grant, plan });
       await run.critical('restore.fence', 'fence', { grant, protocol: 'restore' });
       await run.critical('restore.carry-over', 'carryOver', { grant, plan });
       // Until this line returns, the old store is the store
-      const { epoch } = await run.critical('restore.exchange', 'exchange', { grant, plan });
+      const { epoch } = await run.critical('restore.exchange', 'exchange', { grant, plan, seen });
       await run.step('restore.rebuild', 'rebuild', { grant });
       await run.step('restore.verify', 'verifyLive', { grant, plan });
       // The commit point: before it everything is undone, after it everything is finished

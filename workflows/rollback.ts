@@ -12,10 +12,10 @@ export async function rollback(order: RestoreOrder): Promise<RestoreReport> {
       run.planned(digest);
       await run.step('rollback.detach', 'detach', { grant });
       await run.step('rollback.in-use', 'inUse', { grant });
-      await run.step('rollback.compare', 'comparePoint', { grant, plan });
+      const { seen } = await run.step('rollback.compare', 'comparePoint', { grant, plan });
       await run.critical('rollback.fence', 'fence', { grant, protocol: 'rollback' });
       // Until this line returns, the restored store is the store
-      const { epoch } = await run.critical('rollback.exchange', 'exchange', { grant, plan });
+      const { epoch } = await run.critical('rollback.exchange', 'exchange', { grant, plan, seen });
       await run.step('rollback.verify', 'verifyPoint', { grant, plan });
       const { rollbackPoint } = await run.critical('rollback.commit', 'commit', { grant, plan });
       await run.always('rollback.attach', 'attach', { grant });
