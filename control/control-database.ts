@@ -9,6 +9,7 @@ import type { FormerState, JournalEvent } from '../domain/journal.js';
 import type { LockGrant } from '../domain/protocol.js';
 import type { Witness } from '../domain/sequence.js';
 import { Stop } from '../domain/stop.js';
+import { translateSqlite } from '../sqlite/errors.js';
 import type { ProcessIdentity } from './clock.js';
 import { now } from './clock.js';
 import { ensureControlDirectory } from './store-room.js';
@@ -255,10 +256,14 @@ export class ControlDatabase {
  * syncs the directory that its file is in. */
 export async function withControlDatabase<T>(controlDirectory: string, use: (database: ControlDatabase) => T | Promise<T>): Promise<T> {
   await ensureControlDirectory(controlDirectory);
-  const database = ControlDatabase.open(controlDirectory);
   try {
-    return await use(database);
-  } finally {
-    database.close();
+    const database = ControlDatabase.open(controlDirectory);
+    try {
+      return await use(database);
+    } finally {
+      database.close();
+    }
+  } catch (error) {
+    throw translateSqlite(error, join(controlDirectory, 'lock.db'));
   }
 }

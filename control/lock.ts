@@ -6,6 +6,7 @@ import type { JournalEvent } from '../domain/journal.js';
 import type { LockGrant } from '../domain/protocol.js';
 import { Stop } from '../domain/stop.js';
 import { appendAudit } from './audit.js';
+import { ensureBallast } from './ballast.js';
 import { livenessOf, now, thisProcess } from './clock.js';
 import type { ControlDatabase, LockOwner } from './control-database.js';
 import { withControlDatabase } from './control-database.js';
@@ -34,6 +35,7 @@ export async function acquireLock(room: StoreRoom, claimant: Claimant, describeR
   return withControlDatabase(room.controlDirectory, async (database) => {
     const owner: LockOwner = { ...thisProcess(), ...claimant, acquiredAt: now() };
     assertFirstRun(database, claimant);
+    await ensureBallast(room.controlDirectory);
     const before = database.lock();
     const stale = before.owner === null ? null : await whyStale(database, before.owner, describeRun);
     if (before.owner !== null && stale === null) throw lockedBy(before.owner);

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import type { LockGrant } from '../domain/protocol.js';
 import { Stop } from '../domain/stop.js';
 import { appendAudit } from './audit.js';
+import { dropBallast } from './ballast.js';
 import { livenessOf, now, thisProcess } from './clock.js';
 import type { LockOwner } from './control-database.js';
 import { withControlDatabase } from './control-database.js';
@@ -21,12 +22,18 @@ import type { StoreRoom } from './store-room.js';
  * @throws Stop undo_failed, hook_failed: to be tried again, with the lock kept
  */
 export async function settleOperation(room: StoreRoom, operation: string, runId: string, outcome: string): Promise<Settled | null> {
-  const grant = await withControlDatabase(room.controlDirectory, (database) =>
-    database.section((): LockGrant | null => {
+  const grant = await withControlDatabase(room.controlDirectory, async (database) => {
+    const ownerIfOurs = (): LockOwner | null => {
       const { owner } = database.lock();
-      const isOurs = owner !== null && owner.operation === operation && owner.runId === runId;
-      return !isOurs ? null : database.grant({ ...owner, ...thisProcess() });
-    }));
+      return owner !== null && owner.operation === operation && owner.runId === runId ? owner : null;
+    };
+    if (ownerIfOurs() === null) return null;
+    await dropBallast(room.controlDirectory);
+    return database.section((): LockGrant | null => {
+      const owner = ownerIfOurs();
+      return owner === null ? null : database.grant({ ...owner, ...thisProcess() });
+    });
+  });
   if (grant === null) return null;
   const settled = await settleDebts(room, grant, operation, outcome);
   await removeUnnamedTrees(room, grant);
@@ -81,6 +88,9 @@ async function takeAndSettle(room: StoreRoom, by: string, protocol: string, judg
       return nothing;
     }
     const operation = randomUUID();
+    const present = database.lock().owner;
+    if (present !== null) judge(present);
+    await dropBallast(room.controlDirectory);
     const grant = await database.section(async () => {
       const { owner } = database.lock();
       if (owner !== null) judge(owner);

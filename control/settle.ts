@@ -94,7 +94,7 @@ async function payHooks(
 /** What a kill in the middle of a durable write left beside its target (files/durable.ts). */
 async function removeUnpublished(controlDirectory: string): Promise<void> {
   for (const name of await readdir(controlDirectory)) {
-    if (/^\.(?:fence|epoch)\.json\.[0-9a-f]{12}\.tmp$/.test(name)) await unlink(join(controlDirectory, name));
+    if (/^\.(?:fence\.json|epoch\.json|ballast)\.[0-9a-f]{12}\.tmp$/.test(name)) await unlink(join(controlDirectory, name));
   }
 }
 
