@@ -9,7 +9,8 @@ export const LIMITS = {
   heartbeatIntervalMillis: 1_000,
   scheduleToStartMillis: 60_000,
   stepTimeoutMillis: 6 * 3600 * 1000,
-  compensationTimeoutMillis: 10 * 60 * 1000,
+  /** Beyond two hooks of the longest time limit: cut short, a hook goes on beside its next try. Heartbeats tell a dead worker. */
+  compensationTimeoutMillis: 54 * 3600 * 1000,
   /** A compensation that has not succeeded by then raises an alarm, and goes on. */
   compensationAlarmMillis: 5 * 60 * 1000,
   quiesceTimeoutMillis: 10_000,
