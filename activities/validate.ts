@@ -10,6 +10,7 @@ import type { DatabaseDefinition } from '../domain/definition.js';
 import type { FileEntry, ManifestDatabase } from '../domain/manifest.js';
 import type { RestorePlan } from '../domain/plan.js';
 import { hashFiles } from '../files/copy.js';
+import { syncFilesystem } from '../files/durable.js';
 import { checkDatabase } from '../sqlite/check.js';
 import { applicationOf } from './application.js';
 import { readCapture, writeFacts } from './capture.js';
@@ -20,41 +21,51 @@ import { step } from './step.js';
 import type { ActivityDependencies, GrantedInput, StepContext } from './step.js';
 import { join } from 'node:path';
 
+type CaptureInput = GrantedInput & { readonly partial: string };
+
 /** Step backup.validate. A database whose bytes have passed before keeps that verdict, with its date. */
 export const validateCapture = (dependencies: ActivityDependencies) =>
-  step(dependencies, async (input: GrantedInput & { readonly partial: string }, context) => {
-    const { room, signal } = context;
-    const capture = await readCapture(input.partial);
-    const paths = capture.databases.map((database) => dataPath(input.partial, database));
-    const bytesTotal = capture.databases.reduce((sum, database) => sum + database.sizeBytes, 0);
-    context.report({ phase: 'hash the copies', bytesTotal, filesTotal: paths.length });
-    const hashes = await hashFiles(paths.map((source) => ({ source })), { signal, onProgress: (bytesDone, filesDone) => context.report({ bytesDone, filesDone }) });
-    const known = await withControlDatabase(room.controlDirectory, (database) => hashes.map(({ sha256 }) => database.verdict(sha256)));
-    context.report({ phase: 'check the copies', filesDone: 0 });
-    let filesDone = 0;
-    const checked = await Promise.all(capture.databases.map(async (captured, index): Promise<ManifestDatabase> => {
-      const definition = listedDefinition(room, captured.root, captured.path) ?? UNLISTED;
-      const verdict = known[index];
-      const request = factsRequest(dataPath(input.partial, captured), definition, verdict === undefined);
-      const facts = await checkDatabase({ ...request, integrity: verdict === undefined }, signal);
-      filesDone += 1;
-      context.report({ filesDone });
-      return { root: captured.root, path: captured.path, integrityCheckedAt: verdict ?? now(), ...facts };
-    }));
-    const entries = capture.databases.map(({ ...captured }, index): FileEntry => {
-      const hash = hashes[index];
-      if (hash === undefined) throw new Error('defect: a copy without its digest');
-      return { type: 'database', ...captured, sha256: hash.sha256 };
-    });
-    await writeFacts(input.partial, { databases: checked, entries, application: await applicationOf(room, input.operation, signal) });
-    await critical(room, input.grant, (database) => {
-      for (const [index, { integrityCheckedAt }] of checked.entries()) {
-        const sha256 = hashes[index]?.sha256;
-        if (sha256 !== undefined) database.recordVerdict(sha256, integrityCheckedAt);
-      }
-    });
-    return { databases: checked.length, verdictsKept: known.filter((verdict) => verdict !== undefined).length };
+  step(dependencies, async (input: CaptureInput, context) => {
+    // The copies must be on disk before they are published: the disk writes while the processors check
+    const [written, checked] = await Promise.allSettled([syncFilesystem(input.partial), checkCapture(input, context)]);
+    if (checked.status === 'rejected') throw checked.reason;
+    if (written.status === 'rejected') throw written.reason;
+    return checked.value;
   });
+
+async function checkCapture(input: CaptureInput, context: StepContext): Promise<{ readonly databases: number; readonly verdictsKept: number }> {
+  const { room, signal } = context;
+  const capture = await readCapture(input.partial);
+  const paths = capture.databases.map((database) => dataPath(input.partial, database));
+  const bytesTotal = capture.databases.reduce((sum, database) => sum + database.sizeBytes, 0);
+  context.report({ phase: 'hash the copies', bytesTotal, filesTotal: paths.length });
+  const hashes = await hashFiles(paths.map((source) => ({ source })), { signal, onProgress: (bytesDone, filesDone) => context.report({ bytesDone, filesDone }) });
+  const known = await withControlDatabase(room.controlDirectory, (database) => hashes.map(({ sha256 }) => database.verdict(sha256)));
+  context.report({ phase: 'check the copies', filesDone: 0 });
+  let filesDone = 0;
+  const checked = await Promise.all(capture.databases.map(async (captured, index): Promise<ManifestDatabase> => {
+    const definition = listedDefinition(room, captured.root, captured.path) ?? UNLISTED;
+    const verdict = known[index];
+    const request = factsRequest(dataPath(input.partial, captured), definition, verdict === undefined);
+    const facts = await checkDatabase({ ...request, integrity: verdict === undefined }, signal);
+    filesDone += 1;
+    context.report({ filesDone });
+    return { root: captured.root, path: captured.path, integrityCheckedAt: verdict ?? now(), ...facts };
+  }));
+  const entries = capture.databases.map(({ ...captured }, index): FileEntry => {
+    const hash = hashes[index];
+    if (hash === undefined) throw new Error('defect: a copy without its digest');
+    return { type: 'database', ...captured, sha256: hash.sha256 };
+  });
+  await writeFacts(input.partial, { databases: checked, entries, application: await applicationOf(room, input.operation, signal) });
+  await critical(room, input.grant, (database) => {
+    for (const [index, { integrityCheckedAt }] of checked.entries()) {
+      const sha256 = hashes[index]?.sha256;
+      if (sha256 !== undefined) database.recordVerdict(sha256, integrityCheckedAt);
+    }
+  });
+  return { databases: checked.length, verdictsKept: known.filter((verdict) => verdict !== undefined).length };
+}
 
 /** Step restore.validate: every staged database, in full; the verdict of the backup is not relied on. */
 export const validateStaged = (dependencies: ActivityDependencies) =>
