@@ -72,6 +72,7 @@ async function cutOnce(input: GrantedInput, context: StepContext, partial: strin
   const { room, signal } = context;
   const before = await membersOf(room);
   await makeDirectories(partial, before);
+  const shared = shareProgress(context, before);
   const stop = new AbortController();
   const stopped = AbortSignal.any([signal, stop.signal]);
   const sideEffects: Promise<unknown>[] = [];
@@ -87,10 +88,10 @@ async function cutOnce(input: GrantedInput, context: StepContext, partial: strin
   let trees: ReturnType<typeof copyTrees> | undefined;
   const onInstant = (instant: CutInstant): void => {
     if (mayResumeAtOnce(before)) sideEffects.push(followed(resumeApplication(room, input.grant)));
-    trees = followed(copyTrees(context, partial, before, instant, stopped));
+    trees = followed(copyTrees(shared.trees, partial, before, instant, stopped));
   };
   try {
-    const cut = await followed(cutDatabases(context, partial, before, onInstant, stopped));
+    const cut = await followed(cutDatabases(shared.databases, partial, before, onInstant, stopped));
     if (trees === undefined) throw new Error('defect: a cut without its instant');
     const copied = await trees;
     await Promise.all(sideEffects);
@@ -109,6 +110,21 @@ async function cutOnce(input: GrantedInput, context: StepContext, partial: strin
     stop.abort();
     await Promise.allSettled(sideEffects);
   }
+}
+
+/** Databases and trees are copied side by side: how far the step is is the sum of both. */
+function shareProgress(context: StepContext, all: readonly RootMembers[]): { readonly databases: StepContext; readonly trees: StepContext } {
+  const entries = all.flatMap(({ members }) => [...members.databases, ...members.files]);
+  const bytesTotal = entries.reduce((sum, { entry }) => sum + entry.sizeBytes, 0);
+  const done = { databases: 0, trees: 0 };
+  const part = (name: 'databases' | 'trees'): StepContext => ({
+    ...context,
+    report: ({ bytesDone, ...news }) => {
+      if (bytesDone !== undefined) done[name] = bytesDone;
+      context.report({ ...news, phase: 'copy', bytesTotal, bytesDone: done.databases + done.trees });
+    },
+  });
+  return { databases: part('databases'), trees: part('trees') };
 }
 
 /** Nothing but the instant needed the application to hold still: it may go on as soon as the snapshots are pinned. */
@@ -152,7 +168,7 @@ async function cutDatabases(
     },
     {
       onInstant,
-      onProgress: (progress) => context.report({ phase: 'databases', bytesDone: progress.bytesDone, bytesTotal: progress.bytesTotal }),
+      onProgress: (progress) => context.report({ bytesDone: progress.bytesDone }),
       signal,
     });
 }

@@ -45,7 +45,7 @@ export async function copyTrees(
   });
   const filesTotal = jobs.length;
   context.report({ filesTotal });
-  const results = await copyFiles(jobs, { signal, fsyncEach: false, onProgress: (_bytes, filesDone) => context.report({ filesDone }) });
+  const results = await copyFiles(jobs, { signal, fsyncEach: false, onProgress: (bytesDone, filesDone) => context.report({ bytesDone, filesDone }) });
   const directories = listed.flatMap(({ root, members }) =>
     members.directories.map(({ entry }): DirectoryEntry => ({ type: 'directory', root: root.definition.name, path: entry.path, ...metadataOf(entry, livePath(root, entry.path)) })));
   const entries = files.map(({ root, member }, index): FileEntry => {

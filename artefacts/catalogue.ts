@@ -1,5 +1,5 @@
 // The catalogue: which backups a destination holds, and how a person names one of them. Ambiguity is a STOP (F-30).
-import { isAbsolute, join } from 'node:path';
+import { basename, isAbsolute, join } from 'node:path';
 import { Stop } from '../domain/stop.js';
 import type { StopCode } from '../domain/stop.js';
 import type { Artefact } from './plain.js';
@@ -95,7 +95,7 @@ export async function resolveArtefact(destination: string, store: string, refere
   const [first, second] = found;
   if (first === undefined) throw new Stop('artefact_missing', `${destination} holds no backup ${reference}`, { destination, reference });
   if (second !== undefined) {
-    throw new Stop('ambiguous_intent', `${reference} names ${found.length} backups`, { reference, candidates: found.slice(0, 10).map((artefact) => artefact.path) });
+    throw new Stop('ambiguous_intent', `${reference} names ${found.length} backups`, { reference, candidates: found.slice(0, 10).map((artefact) => basename(artefact.path)) });
   }
   return first;
 }
