@@ -27,7 +27,11 @@ export const quiesce = (dependencies: ActivityDependencies) =>
   });
 
 /** Lets the application hold still. @returns since when; null without the hook */
-export async function quiesceApplication(room: StoreRoom, grant: LockGrant, signal: AbortSignal): Promise<string | null> {
+export async function quiesceApplication(
+  room: StoreRoom,
+  grant: LockGrant,
+  signal: AbortSignal,
+): Promise<string | null> {
   const hook = room.definition.hooks.quiesce;
   if (hook === undefined) return null;
   await journal(room, grant, { event: 'quiescing' });
@@ -52,8 +56,11 @@ export async function resumeApplication(room: StoreRoom, grant: LockGrant): Prom
 export const resume = (dependencies: ActivityDependencies) =>
   compensation(dependencies, async (input: GrantedInput & { readonly quiesced: Quiesced }, { room }) => {
     await resumeApplication(room, input.grant);
-    const resumedAt = await withControlDatabase(room.controlDirectory, (database) => database.timeOf(input.operation, 'resumed'));
-    const quiescedMillis = input.quiesced.at === null ? 0 : Date.parse(resumedAt ?? now()) - Date.parse(input.quiesced.at);
+    const resumedAt = await withControlDatabase(room.controlDirectory, (database) =>
+      database.timeOf(input.operation, 'resumed'),
+    );
+    const quiescedMillis =
+      input.quiesced.at === null ? 0 : Date.parse(resumedAt ?? now()) - Date.parse(input.quiesced.at);
     return { quiescedMillis };
   });
 
@@ -117,7 +124,11 @@ export async function applicationOf(
   if (hook === undefined) return null;
   const output = await runHook('version', hook, { store: room.definition.store, operation, signal });
   const parsed = applicationSchema.safeParse(parseJson(output));
-  if (!parsed.success) throw new Stop('hook_failed', 'hook version did not print {"version": "...", "modules": [...]}', { hook: 'version', output: output.slice(0, 500) });
+  if (!parsed.success)
+    throw new Stop('hook_failed', 'hook version did not print {"version": "...", "modules": [...]}', {
+      hook: 'version',
+      output: output.slice(0, 500),
+    });
   return parsed.data;
 }
 
@@ -125,6 +136,11 @@ function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch (error) {
-    throw new Stop('hook_failed', 'hook version did not print JSON', { hook: 'version', output: text.slice(0, 500) }, { cause: error });
+    throw new Stop(
+      'hook_failed',
+      'hook version did not print JSON',
+      { hook: 'version', output: text.slice(0, 500) },
+      { cause: error },
+    );
   }
 }

@@ -28,8 +28,10 @@ export interface CaptureFacts {
 const CAPTURE = 'capture.json';
 const FACTS = 'facts.json';
 
-export const writeCapture = (partial: string, capture: Capture): Promise<void> => writeFileDurable(join(partial, CAPTURE), JSON.stringify(capture), 0o600);
-export const writeFacts = (partial: string, facts: CaptureFacts): Promise<void> => writeFileDurable(join(partial, FACTS), JSON.stringify(facts), 0o600);
+export const writeCapture = (partial: string, capture: Capture): Promise<void> =>
+  writeFileDurable(join(partial, CAPTURE), JSON.stringify(capture), 0o600);
+export const writeFacts = (partial: string, facts: CaptureFacts): Promise<void> =>
+  writeFileDurable(join(partial, FACTS), JSON.stringify(facts), 0o600);
 
 export async function readCapture(partial: string): Promise<Capture> {
   return JSON.parse(await readFile(join(partial, CAPTURE), 'utf8')) as Capture;

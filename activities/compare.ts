@@ -49,7 +49,10 @@ export const compare = (dependencies: ActivityDependencies) =>
       const root = rootOf(room, database.root);
       const definition = listedDefinition(room, database.root, database.path) ?? UNLISTED;
       // Read from the staged bytes, not from what the manifest says of them
-      const incoming = await checkDatabase({ ...factsRequest(join(treeOf(root, input.operation), database.path), definition, false), integrity: false }, signal);
+      const incoming = await checkDatabase(
+        { ...factsRequest(join(treeOf(root, input.operation), database.path), definition, false), integrity: false },
+        signal,
+      );
       pairs.push({ root, path: database.path, definition, incoming });
     }
     return { ...(await compareWithLive(input, room, pairs, signal)), seen };
@@ -66,11 +69,18 @@ export const comparePoint = (dependencies: ActivityDependencies) =>
     for (const former of point.roots) {
       const found = await formerDigest(former.tree, former.definition);
       if (found !== former.sha256) {
-        throw new Stop('checksum_mismatch', `the tree of rollback point ${point.id} is not what was kept`, { tree: former.tree, expected: former.sha256, found });
+        throw new Stop('checksum_mismatch', `the tree of rollback point ${point.id} is not what was kept`, {
+          tree: former.tree,
+          expected: former.sha256,
+          found,
+        });
       }
       const root = rootOf(room, former.root);
       for (const { path, definition } of await databasesOf(room, former)) {
-        const [facts] = await readLiveFacts([factsRequest(join(former.tree, path), { ...definition, requiredTables: [] }, false)], signal);
+        const [facts] = await readLiveFacts(
+          [factsRequest(join(former.tree, path), { ...definition, requiredTables: [] }, false)],
+          signal,
+        );
         if (facts !== undefined && 'facts' in facts) pairs.push({ root, path, definition, incoming: facts.facts });
         // A damaged database comes back as it was, if the plan said so
         else assertApproved(input.plan.source.databasesUnreadable, former.root, path, facts?.unreadable);
@@ -98,11 +108,18 @@ function assertApproved(unreadable: readonly string[], root: string, path: strin
   if (unreadable.includes(`${root}/${path}`)) return;
   // A column that is not there is not mended by another plan
   const code = reason === 'definition_invalid' ? reason : 'plan_stale';
-  throw new Stop(code, `${path} can't be compared: ${reason ?? 'it was not read'}`, { root, path, reason: reason ?? null });
+  throw new Stop(code, `${path} can't be compared: ${reason ?? 'it was not read'}`, {
+    root,
+    path,
+    reason: reason ?? null,
+  });
 }
 
 /** The databases that a rollback point holds and the definition lists, by path or glob. */
-async function databasesOf(room: StoreRoom, { root, tree }: RollbackPoint['roots'][number]): Promise<readonly { readonly path: string; readonly definition: DatabaseDefinition }[]> {
+async function databasesOf(
+  room: StoreRoom,
+  { root, tree }: RollbackPoint['roots'][number],
+): Promise<readonly { readonly path: string; readonly definition: DatabaseDefinition }[]> {
   if (!existsSync(tree)) return [];
   const walked = await walkTree(tree, { detectDatabases: true });
   return walked.flatMap(({ path, isDatabase }) => {
@@ -117,25 +134,52 @@ function rootOf(room: StoreRoom, name: string): RoomRoot {
   return root;
 }
 
-async function compareWithLive(input: PlannedInput, room: StoreRoom, pairs: readonly Pair[], signal: AbortSignal): Promise<{ readonly compared: number; readonly unreadable: number }> {
+async function compareWithLive(
+  input: PlannedInput,
+  room: StoreRoom,
+  pairs: readonly Pair[],
+  signal: AbortSignal,
+): Promise<{ readonly compared: number; readonly unreadable: number }> {
   const present = pairs.filter(({ root, path }) => existsSync(livePath(root, path)));
-  const facts = await readLiveFacts(present.map((pair) => commonRange(pair)), signal);
+  const facts = await readLiveFacts(
+    present.map((pair) => commonRange(pair)),
+    signal,
+  );
   const lived: { readonly pair: Pair; readonly facts: DatabaseFacts }[] = [];
   for (const [index, pair] of present.entries()) {
     const found = facts[index];
     if (found !== undefined && 'facts' in found) lived.push({ pair, facts: found.facts });
     else assertApproved(input.plan.bounds.databasesUnreadable, pair.root.definition.name, pair.path, found?.unreadable);
   }
-  const witnesses: Witness[] = [...(await withControlDatabase(room.controlDirectory, (database) => database.witnesses()))];
+  const witnesses: Witness[] = [
+    ...(await withControlDatabase(room.controlDirectory, (database) => database.witnesses())),
+  ];
   for (const { pair, facts: live } of lived) {
     for (const { table, column, value } of live.sequences) {
-      if (value !== null) witnesses.push({ root: pair.root.definition.name, path: pair.path, table, column, value, seenIn: 'the live database' });
+      if (value !== null)
+        witnesses.push({
+          root: pair.root.definition.name,
+          path: pair.path,
+          table,
+          column,
+          value,
+          seenIn: 'the live database',
+        });
     }
   }
   witnesses.push(...(await witnessesAlone(room, pairs, signal)));
   // What was seen stays seen, also when this restore is refused below
   await critical(room, input.grant, (database) =>
-    raiseWitnesses(database, lived.map(({ pair, facts: live }) => ({ root: pair.root.definition.name, path: pair.path, sequences: live.sequences })), 'the live database'));
+    raiseWitnesses(
+      database,
+      lived.map(({ pair, facts: live }) => ({
+        root: pair.root.definition.name,
+        path: pair.path,
+        sequences: live.sequences,
+      })),
+      'the live database',
+    ),
+  );
   assertNoneMissing(input, room, pairs, witnesses);
   for (const { root, path, incoming } of pairs) assertFloor(root.definition.name, path, incoming.sequences, witnesses);
   for (const { pair, facts: live } of lived) {
@@ -146,31 +190,61 @@ async function compareWithLive(input: PlannedInput, room: StoreRoom, pairs: read
 }
 
 /** Sequences of live databases that would go away altogether. */
-async function witnessesAlone(room: StoreRoom, pairs: readonly Pair[], signal: AbortSignal): Promise<readonly Witness[]> {
+async function witnessesAlone(
+  room: StoreRoom,
+  pairs: readonly Pair[],
+  signal: AbortSignal,
+): Promise<readonly Witness[]> {
   const paired = new Set(pairs.map(({ root, path }) => `${root.definition.name}/${path}`));
   const alone: { readonly root: string; readonly path: string; readonly request: FactsRequest }[] = [];
   for (const root of room.roots) {
     for (const path of await databasePaths(root)) {
       const definition = listedDefinition(room, root.definition.name, path);
-      if (definition === undefined || definition.sequences.length === 0 || paired.has(`${root.definition.name}/${path}`)) continue;
-      alone.push({ root: root.definition.name, path, request: factsRequest(livePath(root, path), { ...UNLISTED, sequences: definition.sequences }, false) });
+      if (
+        definition === undefined ||
+        definition.sequences.length === 0 ||
+        paired.has(`${root.definition.name}/${path}`)
+      )
+        continue;
+      alone.push({
+        root: root.definition.name,
+        path,
+        request: factsRequest(livePath(root, path), { ...UNLISTED, sequences: definition.sequences }, false),
+      });
     }
   }
-  const facts = await readLiveFacts(alone.map(({ request }) => request), signal);
+  const facts = await readLiveFacts(
+    alone.map(({ request }) => request),
+    signal,
+  );
   return alone.flatMap(({ root, path }, index) => {
     const found = facts[index];
     // One that can't be read is among those that the plan names, or measuring has refused
     const sequences = found !== undefined && 'facts' in found ? found.facts.sequences : [];
-    return sequences.flatMap(({ table, column, value }) => (value === null ? [] : [{ root, path, table, column, value, seenIn: 'the live database' }]));
+    return sequences.flatMap(({ table, column, value }) =>
+      value === null ? [] : [{ root, path, table, column, value, seenIn: 'the live database' }],
+    );
   });
 }
 
 /** SM-4 also where a whole database does not come back: nothing is below every floor. @throws Stop sequence_rewind */
-function assertNoneMissing({ plan }: PlannedInput, room: StoreRoom, pairs: readonly Pair[], witnesses: readonly Witness[]): void {
-  const known = new Set([...pairs.map(({ root, path }) => `${root.definition.name}/${path}`), ...plan.source.databasesUnreadable]);
+function assertNoneMissing(
+  { plan }: PlannedInput,
+  room: StoreRoom,
+  pairs: readonly Pair[],
+  witnesses: readonly Witness[],
+): void {
+  const known = new Set([
+    ...pairs.map(({ root, path }) => `${root.definition.name}/${path}`),
+    ...plan.source.databasesUnreadable,
+  ]);
   for (const witness of witnesses) {
-    const isAsked = listedDefinition(room, witness.root, witness.path)?.sequences.some(({ table, column }) => table === witness.table && column === witness.column) === true;
-    if (isAsked && !known.has(`${witness.root}/${witness.path}`)) assertFloor(witness.root, witness.path, [], [witness]);
+    const isAsked =
+      listedDefinition(room, witness.root, witness.path)?.sequences.some(
+        ({ table, column }) => table === witness.table && column === witness.column,
+      ) === true;
+    if (isAsked && !known.has(`${witness.root}/${witness.path}`))
+      assertFloor(witness.root, witness.path, [], [witness]);
   }
 }
 

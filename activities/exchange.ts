@@ -1,5 +1,6 @@
 // The steps that change the live store (SM-8, SM-9): fence, carry-over, exchange, commit. Each makes its effect in a
 // critical section of the lock, after its intent is on disk.
+import { dirname, join } from 'node:path';
 import { beginEpoch } from '../control/epoch.js';
 import { raiseFence, liftFence } from '../control/fence.js';
 import { formerStates, replacedMembers } from '../control/former.js';
@@ -8,11 +9,12 @@ import type { RollbackPoint } from '../control/control-database.js';
 import { treeOf } from '../control/store-room.js';
 import type { RoomRoot, StoreRoom } from '../control/store-room.js';
 import { now } from '../control/clock.js';
+import type { RootDefinition } from '../domain/definition.js';
 import type { ExchangePlan } from '../domain/exchange.js';
 import type { FormerState, JournalEvent } from '../domain/journal.js';
 import type { ManifestEntry } from '../domain/manifest.js';
 import { Stop } from '../domain/stop.js';
-import { syncFilesystem } from '../files/durable.js';
+import { ensureDirectory, renameDurable, syncFilesystem } from '../files/durable.js';
 import { performExchange, planExchange } from '../files/exchange.js';
 import type { ExchangeRequest } from '../files/exchange.js';
 import { carryOver as linkOutside } from '../files/hard-link.js';
@@ -45,7 +47,11 @@ export const carryOver = (dependencies: ActivityDependencies) =>
       const wanted = outside.filter((entry) => !untouched.has(topOf(entry.path)));
       const files = wanted.filter((entry) => entry.kind !== 'directory').length;
       if (files > input.plan.bounds.filesCarriedOverMax) {
-        throw new Stop('plan_stale', `${files} files would be carried over, ${input.plan.bounds.filesCarriedOverMax} are approved`, { root: root.definition.name, files });
+        throw new Stop(
+          'plan_stale',
+          `${files} files would be carried over, ${input.plan.bounds.filesCarriedOverMax} are approved`,
+          { root: root.definition.name, files },
+        );
       }
       await critical(room, input.grant, async () => {
         linked += (await linkOutside(wanted, root.definition.path, treeOf(root, input.operation))).linked;
@@ -57,7 +63,11 @@ export const carryOver = (dependencies: ActivityDependencies) =>
   });
 
 function incomingPaths(root: RoomRoot, entries: readonly ManifestEntry[]): ReadonlySet<string> {
-  return new Set(entries.filter((entry) => entry.root === root.definition.name && entry.type !== 'directory').map((entry) => entry.path));
+  return new Set(
+    entries
+      .filter((entry) => entry.root === root.definition.name && entry.type !== 'directory')
+      .map((entry) => entry.path),
+  );
 }
 
 const topOf = (path: string): string => path.split('/', 1)[0] ?? path;
@@ -71,14 +81,72 @@ async function untouchedNames(root: RoomRoot, entries: readonly ManifestEntry[])
   return [...new Set(outside.map((entry: WalkedEntry) => topOf(entry.path)))].filter((name) => !concerned.has(name));
 }
 
+/**
+ * A rollback carries over as a restore does: what is outside the members stays as it is now. It was linked into the
+ * rollback point when that was made, and has moved on since: a log that was checkpointed away would come back beside a
+ * database that has one inode with the live one, and be replayed over it. What only the point has is set aside in it.
+ */
+async function carryOverIntoPoint(input: PlannedInput, room: StoreRoom): Promise<void> {
+  const point = await readPlannedPoint(room, input.plan);
+  for (const root of room.roots) {
+    const former = point.roots.find((candidate) => candidate.root === root.definition.name);
+    if (former === undefined || former.sha256 === 'absent') continue;
+    const definitions = [root.definition, former.definition];
+    const untouched = new Set(await untouchedNames(root, []));
+    const now = (await outsideBy(definitions, root.definition.path)).filter(
+      (entry) => !untouched.has(topOf(entry.path)),
+    );
+    const then = await outsideBy(definitions, former.tree);
+    await critical(room, input.grant, async () => {
+      const { wanted, stale } = differenceOf(now, then);
+      await setAside(stale, former.tree, `${former.tree}.outside-${input.operation}`);
+      await linkOutside(wanted, root.definition.path, former.tree);
+      await syncFilesystem(former.tree);
+    });
+  }
+}
+
+/** What both the present definition and that of the rollback point leave out: the point's members must stay what they are. */
+async function outsideBy(definitions: readonly RootDefinition[], path: string): Promise<readonly WalkedEntry[]> {
+  const [present, ...others] = await Promise.all(
+    definitions.map(async (definition) => (await replacedMembers({ ...definition, path }, new Set())).outside),
+  );
+  const paths = others.map((entries) => new Set(entries.map((entry) => entry.path)));
+  return (present ?? []).filter((entry) => paths.every((known) => known.has(entry.path)));
+}
+
+/** `wanted` is to be linked, directories before what is in them; `stale` is in its way, or gone from the live root. */
+function differenceOf(
+  now: readonly WalkedEntry[],
+  then: readonly WalkedEntry[],
+): { readonly wanted: readonly WalkedEntry[]; readonly stale: readonly WalkedEntry[] } {
+  const inodes = (entries: readonly WalkedEntry[]): Map<string, string> =>
+    new Map(entries.filter((entry) => entry.kind !== 'directory').map((entry) => [entry.path, entry.inode]));
+  const [live, kept] = [inodes(now), inodes(then)];
+  return {
+    wanted: now.filter((entry) => entry.kind === 'directory' || kept.get(entry.path) !== entry.inode),
+    stale: then.filter((entry) => entry.kind !== 'directory' && live.get(entry.path) !== entry.inode),
+  };
+}
+
+async function setAside(entries: readonly WalkedEntry[], tree: string, aside: string): Promise<void> {
+  for (const { path } of entries) {
+    await ensureDirectory(dirname(join(aside, path)), 0o700);
+    await renameDurable(join(tree, path), join(aside, path));
+  }
+}
+
 /** Steps restore.exchange, rollback.exchange: intent first, with every inode named; then the renames; then the epoch. */
 export const exchange = (dependencies: ActivityDependencies) =>
   step(dependencies, async (input: PlannedInput & { readonly seen: readonly SeenState[] }, { room }) => {
-    await critical(room, input.grant, (database) => assertFirstExchange(input.operation, database.events(input.operation)));
+    await critical(room, input.grant, (database) =>
+      assertFirstExchange(input.operation, database.events(input.operation)),
+    );
     // The fence is up by now: who came after the first look is still here, or has left traces in what was compared
     await assertStoreNotInUse(room, room.definition.hooks.detach !== undefined);
     const former = await formerStates(room);
     assertAsSeen(former, input.seen);
+    if (input.plan.source.kind === 'rollback') await carryOverIntoPoint(input, room);
     const exchangePlan = await planExchange(await requestsOf(input, room));
     await journal(room, input.grant, { event: 'exchanging', exchange: exchangePlan, former });
     await critical(room, input.grant, async (database) => {
@@ -90,14 +158,19 @@ export const exchange = (dependencies: ActivityDependencies) =>
 
 /** A second exchange would bring the old state back under the name of the new one. @throws Stop operation_repeated */
 function assertFirstExchange(operation: string, events: readonly JournalEvent[]): void {
-  if (events.some(({ event }) => event === 'exchanging')) throw new Stop('operation_repeated', `operation ${operation} has exchanged before`, { operation });
+  if (events.some(({ event }) => event === 'exchanging'))
+    throw new Stop('operation_repeated', `operation ${operation} has exchanged before`, { operation });
 }
 
 /** @throws Stop plan_stale */
 function assertAsSeen(former: readonly FormerState[], seen: readonly SeenState[]): void {
   for (const { root, sha256, definition } of former) {
     const found = seen.find((state) => state.root === root);
-    if (found?.sha256 !== sha256) throw new Stop('plan_stale', `${definition.path} was written to after it was compared`, { root, path: definition.path });
+    if (found?.sha256 !== sha256)
+      throw new Stop('plan_stale', `${definition.path} was written to after it was compared`, {
+        root,
+        path: definition.path,
+      });
   }
 }
 
@@ -109,14 +182,24 @@ async function requestsOf(input: PlannedInput, room: StoreRoom): Promise<readonl
   for (const root of room.roots) {
     const tree = point === null ? treeOf(root, input.operation) : treeOfPoint(point, root);
     const untouched = await untouchedNames(root, entries);
-    requests.push({ root: root.definition.name, mode: root.mode, livePath: root.definition.path, stagedPath: tree, untouched });
+    requests.push({
+      root: root.definition.name,
+      mode: root.mode,
+      livePath: root.definition.path,
+      stagedPath: tree,
+      untouched,
+    });
   }
   return requests;
 }
 
 function treeOfPoint(point: RollbackPoint, root: RoomRoot): string {
   const found = point.roots.find((candidate) => candidate.root === root.definition.name);
-  if (found === undefined) throw new Stop('store_differs', `rollback point ${point.id} has no root ${root.definition.name}`, { id: point.id, root: root.definition.name });
+  if (found === undefined)
+    throw new Stop('store_differs', `rollback point ${point.id} has no root ${root.definition.name}`, {
+      id: point.id,
+      root: root.definition.name,
+    });
   return found.tree;
 }
 

@@ -17,14 +17,18 @@ export const lock = (dependencies: ActivityDependencies) =>
   step(dependencies, async (input: StepInput & { readonly protocol: string }, { room }): Promise<LockGrant> => {
     const { workflowExecution } = activityInfo();
     if (workflowExecution === undefined) throw new Error('defect: a step outside a workflow');
-    return acquireLock(room, {
-      operation: input.operation,
-      protocol: input.protocol,
-      workflowId: workflowExecution.workflowId,
-      runId: workflowExecution.runId,
-      namespaceId: dependencies.namespaceId,
-      host: dependencies.host,
-    }, (owner) => describeRun(dependencies, owner));
+    return acquireLock(
+      room,
+      {
+        operation: input.operation,
+        protocol: input.protocol,
+        workflowId: workflowExecution.workflowId,
+        runId: workflowExecution.runId,
+        namespaceId: dependencies.namespaceId,
+        host: dependencies.host,
+      },
+      (owner) => describeRun(dependencies, owner),
+    );
   });
 
 /** Another engine has never heard of the run, and a closed run vanishes after retention: neither proves anything. */

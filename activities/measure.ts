@@ -30,21 +30,31 @@ export async function measureAgainst(room: StoreRoom, context: StepContext, sour
   let filesCarriedOver = 0;
   const vanishing: string[] = [];
   for (const { definition } of room.roots) {
-    const incoming = new Set([...source.files.keys()].filter((key) => key.startsWith(`${definition.name}/`)).map((key) => key.slice(definition.name.length + 1)));
+    const incoming = new Set(
+      [...source.files.keys()]
+        .filter((key) => key.startsWith(`${definition.name}/`))
+        .map((key) => key.slice(definition.name.length + 1)),
+    );
     const { members, outside } = await replacedMembers(definition, incoming, true);
     filesCarriedOver += outside.filter((entry) => entry.kind !== 'directory').length;
     const databases = new Set(members.filter((entry) => entry.isDatabase === true).map((entry) => entry.path));
-    const isDatabase = (path: string): boolean => databases.has(path) || source.tables.has(`${definition.name}/${path}`);
+    const isDatabase = (path: string): boolean =>
+      databases.has(path) || source.tables.has(`${definition.name}/${path}`);
     for (const entry of members) {
       const key = `${definition.name}/${entry.path}`;
       if (entry.kind === 'directory' || source.tables.has(key) || isDatabase(mainOfSidecar(entry.path) ?? '')) continue;
       if (entry.isDatabase === true) vanishing.push(key);
       const known = source.files.get(key);
-      if (known === undefined || known.sizeBytes !== entry.sizeBytes || known.mtimeNanos !== entry.mtimeNanos) filesNewer += 1;
+      if (known === undefined || known.sizeBytes !== entry.sizeBytes || known.mtimeNanos !== entry.mtimeNanos)
+        filesNewer += 1;
     }
   }
   const keys = [...[...source.tables.keys()].filter((key) => existsSync(pathOf(room, key))), ...vanishing];
-  const live = await readTables(room, keys.map((key) => ({ key, path: pathOf(room, key) })), context.signal);
+  const live = await readTables(
+    room,
+    keys.map((key) => ({ key, path: pathOf(room, key) })),
+    context.signal,
+  );
   let rowsFewer = 0;
   const databasesUnreadable: string[] = [];
   for (const [index, key] of keys.entries()) {
@@ -69,7 +79,10 @@ function countFewer(live: Tables, incoming: Tables): number {
   return live.reduce((sum, table) => sum + Math.max(0, table.rows - (rows.get(table.name) ?? 0)), 0);
 }
 
-function placeOf(room: StoreRoom, key: string): { readonly root: string; readonly relative: string; readonly path: string } {
+function placeOf(
+  room: StoreRoom,
+  key: string,
+): { readonly root: string; readonly relative: string; readonly path: string } {
   const definition = room.roots.find((root) => key.startsWith(`${root.definition.name}/`))?.definition;
   if (definition === undefined) throw new Error('defect: a source with a root that the store does not have');
   const relative = key.slice(definition.name.length + 1);
@@ -84,17 +97,30 @@ function pathOf(room: StoreRoom, key: string): string {
  * A database without a table that its definition speaks of can't be compared by it, so it counts as unreadable: what it
  * holds is then replaced unseen, and the plan says that.
  */
-function readTables(room: StoreRoom, databases: readonly { readonly key: string; readonly path: string }[], signal: AbortSignal): Promise<readonly LiveFacts[]> {
-  return readLiveFacts(databases.map(({ key, path }) => {
-    const { root, relative } = placeOf(room, key);
-    const { sequences, appendOnly, migrations } = listedDefinition(room, root, relative) ?? UNLISTED;
-    const requiredTables = [...sequences, ...appendOnly, ...(migrations === null ? [] : [migrations])].map(({ table }) => table);
-    return factsRequest(path, { ...UNLISTED, requiredTables }, false);
-  }), signal);
+function readTables(
+  room: StoreRoom,
+  databases: readonly { readonly key: string; readonly path: string }[],
+  signal: AbortSignal,
+): Promise<readonly LiveFacts[]> {
+  return readLiveFacts(
+    databases.map(({ key, path }) => {
+      const { root, relative } = placeOf(room, key);
+      const { sequences, appendOnly, migrations } = listedDefinition(room, root, relative) ?? UNLISTED;
+      const requiredTables = [...sequences, ...appendOnly, ...(migrations === null ? [] : [migrations])].map(
+        ({ table }) => table,
+      );
+      return factsRequest(path, { ...UNLISTED, requiredTables }, false);
+    }),
+    signal,
+  );
 }
 
 /** What a rollback point holds, looked at as a source. Its databases may be damaged: that may be why it was replaced. */
-export async function factsOfTrees(room: StoreRoom, context: StepContext, point: RollbackPoint): Promise<Source & { readonly unreadable: readonly string[] }> {
+export async function factsOfTrees(
+  room: StoreRoom,
+  context: StepContext,
+  point: RollbackPoint,
+): Promise<Source & { readonly unreadable: readonly string[] }> {
   const files = new Map<string, { readonly sizeBytes: number; readonly mtimeNanos: string }>();
   const tables = new Map<string, Tables>();
   const unreadable: string[] = [];
@@ -103,14 +129,20 @@ export async function factsOfTrees(room: StoreRoom, context: StepContext, point:
     const { members } = await replacedMembers({ ...definition, path: tree }, new Set(), true);
     const databases = members.filter((entry) => entry.isDatabase === true).map((entry) => entry.path);
     const isSidecar = (path: string): boolean => databases.includes(mainOfSidecar(path) ?? '');
-    for (const entry of members) if (entry.kind !== 'directory' && !isSidecar(entry.path)) files.set(`${root}/${entry.path}`, entry);
-    const facts = await readTables(room, databases.map((path) => ({ key: `${root}/${path}`, path: join(tree, path) })), context.signal);
+    for (const entry of members)
+      if (entry.kind !== 'directory' && !isSidecar(entry.path)) files.set(`${root}/${entry.path}`, entry);
+    const facts = await readTables(
+      room,
+      databases.map((path) => ({ key: `${root}/${path}`, path: join(tree, path) })),
+      context.signal,
+    );
     for (const [index, path] of databases.entries()) {
       const found = facts[index];
       if (found !== undefined && 'facts' in found) tables.set(`${root}/${path}`, found.facts.tables);
       else unreadable.push(`${root}/${path}`);
     }
-    for (const { path } of room.roots.find((candidate) => candidate.definition.name === root)?.definition.databases ?? []) {
+    for (const { path } of room.roots.find((candidate) => candidate.definition.name === root)?.definition.databases ??
+      []) {
       if (existsSync(join(tree, path)) && !databases.includes(path)) unreadable.push(`${root}/${path}`);
     }
   }

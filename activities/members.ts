@@ -24,7 +24,14 @@ export async function membersOf(room: StoreRoom): Promise<readonly RootMembers[]
 }
 
 /** A database that only its magic gave away has nothing that is asked of it but its integrity. */
-export const UNLISTED: DatabaseDefinition = { path: '', requiredTables: [], sequences: [], appendOnly: [], migrations: null, locking: 'sqlite' };
+export const UNLISTED: DatabaseDefinition = {
+  path: '',
+  requiredTables: [],
+  sequences: [],
+  appendOnly: [],
+  migrations: null,
+  locking: 'sqlite',
+};
 
 /** The first entry of the definition that names a database, by path or glob; undefined when none does. */
 export function listedDefinition(room: StoreRoom, root: string, path: string): DatabaseDefinition | undefined {
@@ -47,6 +54,8 @@ export function livePath(root: RoomRoot, path: string): string {
 
 /** Every file of a root that has SQLite's magic: whoever holds a lock on one of them uses the store. */
 export async function databasePaths(root: RoomRoot): Promise<readonly string[]> {
-  const walked = existsSync(root.definition.path) ? await walkTree(root.definition.path, { detectDatabases: true }) : [];
+  const walked = existsSync(root.definition.path)
+    ? await walkTree(root.definition.path, { detectDatabases: true })
+    : [];
   return walked.filter((entry) => entry.isDatabase === true).map((entry) => entry.path);
 }

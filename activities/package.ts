@@ -36,7 +36,12 @@ export const packageArtefact = (dependencies: ActivityDependencies) =>
     const manifest = await manifestOf(input, context);
     await removeCapture(input.partial);
     const artefact = await critical(room, input.grant, async (database) => {
-      const published = await publishArtefact(input.partial, dirname(input.partial), backupName(manifest.createdAt, manifest.backupId), manifest);
+      const published = await publishArtefact(
+        input.partial,
+        dirname(input.partial),
+        backupName(manifest.createdAt, manifest.backupId),
+        manifest,
+      );
       database.recordBackup(manifest.backupId, published.manifestSha256, published.path);
       raiseWitnesses(database, manifest.databases, manifest.backupId);
       database.journal(input.operation, { event: 'staging-dropped' });

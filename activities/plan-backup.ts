@@ -21,11 +21,18 @@ export const planBackup = (dependencies: ActivityDependencies) =>
     const { destination } = room.definition.backup;
     await ensureDirectory(destination, 0o700);
     const all = await membersOf(room);
-    const sum = (pick: (members: (typeof all)[number]['members']) => number): number => all.reduce((total, { members }) => total + pick(members), 0);
-    const sizeBytes = sum(({ databases, files }) => [...databases, ...files].reduce((total, { entry }) => total + entry.sizeBytes, 0));
+    const sum = (pick: (members: (typeof all)[number]['members']) => number): number =>
+      all.reduce((total, { members }) => total + pick(members), 0);
+    const sizeBytes = sum(({ databases, files }) =>
+      [...databases, ...files].reduce((total, { entry }) => total + entry.sizeBytes, 0),
+    );
     const { bavail, bsize } = await statfs(destination);
     if (bavail * bsize < sizeBytes) {
-      throw new Stop('no_space', `the backup needs ${sizeBytes} bytes, ${bavail * bsize} are free`, { path: destination, neededBytes: sizeBytes, freeBytes: bavail * bsize });
+      throw new Stop('no_space', `the backup needs ${sizeBytes} bytes, ${bavail * bsize} are free`, {
+        path: destination,
+        neededBytes: sizeBytes,
+        freeBytes: bavail * bsize,
+      });
     }
     return { databases: sum(({ databases }) => databases.length), files: sum(({ files }) => files.length), sizeBytes };
   });

@@ -30,15 +30,24 @@ export interface Planned {
  * as long as that plan still covers the facts.
  */
 export const plan = (dependencies: ActivityDependencies) =>
-  step(dependencies, async (input: StepInput & { readonly order: PlanOrder; readonly confirm: string | null }, context): Promise<Planned> => {
-    const parsed = planOrderSchema.safeParse(input.order);
-    if (!parsed.success) throw new Stop('usage', `the order is malformed: ${parsed.error.issues[0]?.message ?? ''}`, { key: parsed.error.issues[0]?.path.join('.') ?? '' });
-    const { present, facts } = await planNow(parsed.data, context);
-    const shown = input.confirm === null ? undefined : await keptPlan(context.room, input.confirm);
-    if (shown === undefined) return { plan: present, digest: await keepPlan(context.room, present) };
-    assertPlanHolds(shown, present, facts);
-    return { plan: shown, digest: planDigest(shown) };
-  });
+  step(
+    dependencies,
+    async (
+      input: StepInput & { readonly order: PlanOrder; readonly confirm: string | null },
+      context,
+    ): Promise<Planned> => {
+      const parsed = planOrderSchema.safeParse(input.order);
+      if (!parsed.success)
+        throw new Stop('usage', `the order is malformed: ${parsed.error.issues[0]?.message ?? ''}`, {
+          key: parsed.error.issues[0]?.path.join('.') ?? '',
+        });
+      const { present, facts } = await planNow(parsed.data, context);
+      const shown = input.confirm === null ? undefined : await keptPlan(context.room, input.confirm);
+      if (shown === undefined) return { plan: present, digest: await keepPlan(context.room, present) };
+      assertPlanHolds(shown, present, facts);
+      return { plan: shown, digest: planDigest(shown) };
+    },
+  );
 
 /**
  * Steps restore.plan and rollback.plan. Without a detach hook nobody may use the store already now: a refusal is
@@ -47,9 +56,16 @@ export const plan = (dependencies: ActivityDependencies) =>
 export const planUnderLock = (dependencies: ActivityDependencies) =>
   step(dependencies, async (input: GrantedInput & { readonly order: RestoreOrder }, context): Promise<Planned> => {
     const approved = approvedSchema.safeParse(input.order.approved);
-    if (!approved.success) throw new Stop('approval_missing', 'the order carries no approved plan', { key: approved.error.issues[0]?.path.join('.') ?? '' });
+    if (!approved.success)
+      throw new Stop('approval_missing', 'the order carries no approved plan', {
+        key: approved.error.issues[0]?.path.join('.') ?? '',
+      });
     const { plan: accepted, digest } = approved.data;
-    if (planDigest(accepted) !== digest) throw new Stop('approval_mismatch', 'the digest that was approved is not that of the plan', { approved: digest, found: planDigest(accepted) });
+    if (planDigest(accepted) !== digest)
+      throw new Stop('approval_mismatch', 'the digest that was approved is not that of the plan', {
+        approved: digest,
+        found: planDigest(accepted),
+      });
     const { present, facts } = await planNow({ ...input.order, source: exactSource(accepted) }, context);
     assertPlanHolds(accepted, present, facts);
     if (context.room.definition.hooks.detach === undefined) await assertStoreNotInUse(context.room, false);
@@ -61,18 +77,31 @@ function exactSource({ source }: RestorePlan): PlanOrder['source'] {
   return source.kind === 'backup' ? { kind: 'backup', backup: source.path } : { kind: 'rollback', point: source.id };
 }
 
-async function planNow(order: PlanOrder, context: StepContext): Promise<{ readonly present: RestorePlan; readonly facts: PlanFacts }> {
+async function planNow(
+  order: PlanOrder,
+  context: StepContext,
+): Promise<{ readonly present: RestorePlan; readonly facts: PlanFacts }> {
   const { room, dependencies } = context;
   await assertFilesystems(room);
-  const looked = order.source.kind === 'backup'
-    ? await lookAtBackup(room, context, await resolveArtefact(room.definition.backup.destination, order.store, order.source.backup))
-    : await lookAtPoint(room, context, await resolveRollbackPoint(room, order.source.point));
+  const looked =
+    order.source.kind === 'backup'
+      ? await lookAtBackup(
+          room,
+          context,
+          await resolveArtefact(room.definition.backup.destination, order.store, order.source.backup),
+        )
+      : await lookAtPoint(room, context, await resolveRollbackPoint(room, order.source.point));
   const plan = {
     protocol: order.source.kind === 'backup' ? ('restore' as const) : ('rollback' as const),
     store: room.definition.store,
     host: dependencies.host,
     source: looked.source,
-    roots: room.roots.map((root) => ({ root: root.definition.name, path: root.definition.path, mode: root.mode, why: root.why })),
+    roots: room.roots.map((root) => ({
+      root: root.definition.name,
+      path: root.definition.path,
+      mode: root.mode,
+      why: root.why,
+    })),
     hooks: Object.keys(room.definition.hooks).sort(),
     gates: room.definition.gates,
     definitionSha256: definitionDigest(room.definition),
@@ -89,15 +118,25 @@ interface Looked {
 async function lookAtBackup(room: StoreRoom, context: StepContext, artefact: Artefact): Promise<Looked> {
   const { manifest } = artefact;
   if (manifest.store !== room.definition.store) {
-    throw new Stop('store_differs', `the backup is of store ${manifest.store}`, { backup: manifest.backupId, store: manifest.store, expected: room.definition.store });
+    throw new Stop('store_differs', `the backup is of store ${manifest.store}`, {
+      backup: manifest.backupId,
+      store: manifest.store,
+      expected: room.definition.store,
+    });
   }
   assertSameRoots(room, manifest.entries);
   const files = manifest.entries.filter((entry) => entry.type !== 'directory');
   const facts = await measureAgainst(room, context, factsOfBackup(manifest));
   return {
     source: {
-      kind: 'backup', id: manifest.backupId, path: artefact.path, createdAt: manifest.createdAt, sha256: artefact.manifestSha256,
-      files: files.length, sizeBytes: files.reduce((sum, entry) => sum + entry.sizeBytes, 0), databasesUnreadable: [],
+      kind: 'backup',
+      id: manifest.backupId,
+      path: artefact.path,
+      createdAt: manifest.createdAt,
+      sha256: artefact.manifestSha256,
+      files: files.length,
+      sizeBytes: files.reduce((sum, entry) => sum + entry.sizeBytes, 0),
+      databasesUnreadable: [],
     },
     facts,
   };
@@ -107,20 +146,32 @@ async function lookAtBackup(room: StoreRoom, context: StepContext, artefact: Art
 function assertSameRoots(room: StoreRoom, entries: readonly ManifestEntry[]): void {
   const inBackup = [...new Set(entries.map((entry) => entry.root))].sort();
   const inStore = room.roots.map((root) => root.definition.name).sort();
-  if (inBackup.join('/') !== inStore.join('/')) throw new Stop('store_differs', 'the backup has other roots than the store', { inBackup, inStore });
+  if (inBackup.join('/') !== inStore.join('/'))
+    throw new Stop('store_differs', 'the backup has other roots than the store', { inBackup, inStore });
 }
 
 async function lookAtPoint(room: StoreRoom, context: StepContext, point: RollbackPoint): Promise<Looked> {
   for (const root of point.roots) {
-    if (!existsSync(root.tree) && root.sha256 !== 'absent') throw new Stop('rollback_missing', `the tree of rollback point ${point.id} is gone`, { id: point.id, tree: root.tree });
+    if (!existsSync(root.tree) && root.sha256 !== 'absent')
+      throw new Stop('rollback_missing', `the tree of rollback point ${point.id} is gone`, {
+        id: point.id,
+        tree: root.tree,
+      });
   }
   const trees = await factsOfTrees(room, context, point);
   const facts = await measureAgainst(room, context, trees);
   return {
     source: {
-      kind: 'rollback', id: point.id, path: point.roots[0]?.tree ?? '', createdAt: point.createdAt,
-      sha256: createHash('sha256').update(JSON.stringify(point.roots.map(({ root, tree, sha256 }) => [root, tree, sha256]))).digest('hex'),
-      files: trees.files.size, sizeBytes: [...trees.files.values()].reduce((sum, file) => sum + file.sizeBytes, 0), databasesUnreadable: trees.unreadable,
+      kind: 'rollback',
+      id: point.id,
+      path: point.roots[0]?.tree ?? '',
+      createdAt: point.createdAt,
+      sha256: createHash('sha256')
+        .update(JSON.stringify(point.roots.map(({ root, tree, sha256 }) => [root, tree, sha256])))
+        .digest('hex'),
+      files: trees.files.size,
+      sizeBytes: [...trees.files.values()].reduce((sum, file) => sum + file.sizeBytes, 0),
+      databasesUnreadable: trees.unreadable,
     },
     facts,
   };

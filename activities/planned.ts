@@ -12,7 +12,11 @@ import { Stop } from '../domain/stop.js';
 export async function readPlannedArtefact({ source }: RestorePlan): Promise<Artefact> {
   const artefact = await readArtefact(source.path);
   if (artefact.manifestSha256 !== source.sha256) {
-    throw new Stop('checksum_mismatch', 'the manifest is not the one that was planned for', { path: source.path, planned: source.sha256, found: artefact.manifestSha256 });
+    throw new Stop('checksum_mismatch', 'the manifest is not the one that was planned for', {
+      path: source.path,
+      planned: source.sha256,
+      found: artefact.manifestSha256,
+    });
   }
   return artefact;
 }

@@ -43,10 +43,13 @@ export const snapshot = (dependencies: ActivityDependencies) =>
     await critical(context.room, input.grant, () => beginArtefact(partial));
     for (let cutTries = 1; ; cutTries += 1) {
       try {
-        const { cut, entries, databases } = await cutOnce(input, context, partial);
+        const { cut, entries, databases } = await cutOnce(input, context, partial, cutTries === 1);
         const capture: Capture = { backupId, createdAt, cut: { ...cut, cutTries }, entries, databases };
         await writeCapture(partial, capture);
-        const sizeBytes = [...databases, ...entries].reduce((sum, entry) => sum + ('sizeBytes' in entry ? entry.sizeBytes : 0), 0);
+        const sizeBytes = [...databases, ...entries].reduce(
+          (sum, entry) => sum + ('sizeBytes' in entry ? entry.sizeBytes : 0),
+          0,
+        );
         return { partial, sizeBytes };
       } catch (error) {
         if (!(error instanceof Stop) || error.code !== 'source_changed' || cutTries >= cutTriesMax) throw error;
@@ -68,7 +71,13 @@ async function holdStillAgain({ grant, operation }: GrantedInput, { room, signal
 
 type CutResult = Pick<Capture, 'entries' | 'databases'> & { readonly cut: Omit<Capture['cut'], 'cutTries'> };
 
-async function cutOnce(input: GrantedInput, context: StepContext, partial: string): Promise<CutResult> {
+/** @param resumesAtOnce not after a failed try: what the application writes when it goes on would fail the next one, too */
+async function cutOnce(
+  input: GrantedInput,
+  context: StepContext,
+  partial: string,
+  resumesAtOnce: boolean,
+): Promise<CutResult> {
   const { room, signal } = context;
   const before = await membersOf(room);
   await makeDirectories(partial, before);
@@ -79,15 +88,17 @@ async function cutOnce(input: GrantedInput, context: StepContext, partial: strin
   const failures: unknown[] = [];
   const followed = <T>(work: Promise<T>): Promise<T> => {
     // Whichever part fails first ends the others; it is the failure that is told
-    sideEffects.push(work.catch((error: unknown) => {
-      failures.push(error);
-      stop.abort();
-    }));
+    sideEffects.push(
+      work.catch((error: unknown) => {
+        failures.push(error);
+        stop.abort();
+      }),
+    );
     return work;
   };
   let trees: ReturnType<typeof copyTrees> | undefined;
   const onInstant = (instant: CutInstant): void => {
-    if (mayResumeAtOnce(before)) sideEffects.push(followed(resumeApplication(room, input.grant)));
+    if (resumesAtOnce && mayResumeAtOnce(before)) sideEffects.push(followed(resumeApplication(room, input.grant)));
     trees = followed(copyTrees(shared.trees, partial, before, instant, stopped));
   };
   try {
@@ -98,8 +109,12 @@ async function cutOnce(input: GrantedInput, context: StepContext, partial: strin
     await assertNothingChanged(room, before);
     return {
       cut: {
-        instant: cut.instant, pauseMillis: cut.pauseMillis, rollbackJournalPauseMillis: cut.rollbackJournalPauseMillis,
-        lockTries: cut.lockTries, pinMillis: cut.pinMillis, policies: treePolicies(room),
+        instant: cut.instant,
+        pauseMillis: cut.pauseMillis,
+        rollbackJournalPauseMillis: cut.rollbackJournalPauseMillis,
+        lockTries: cut.lockTries,
+        pinMillis: cut.pinMillis,
+        policies: treePolicies(room),
       },
       entries: copied,
       databases: databasesOf(partial, before, cut),
@@ -113,7 +128,10 @@ async function cutOnce(input: GrantedInput, context: StepContext, partial: strin
 }
 
 /** Databases and trees are copied side by side: how far the step is is the sum of both. */
-function shareProgress(context: StepContext, all: readonly RootMembers[]): { readonly databases: StepContext; readonly trees: StepContext } {
+function shareProgress(
+  context: StepContext,
+  all: readonly RootMembers[],
+): { readonly databases: StepContext; readonly trees: StepContext } {
   const entries = all.flatMap(({ members }) => [...members.databases, ...members.files]);
   const bytesTotal = entries.reduce((sum, { entry }) => sum + entry.sizeBytes, 0);
   const done = { databases: 0, trees: 0 };
@@ -129,13 +147,20 @@ function shareProgress(context: StepContext, all: readonly RootMembers[]): { rea
 
 /** Nothing but the instant needed the application to hold still: it may go on as soon as the snapshots are pinned. */
 function mayResumeAtOnce(members: readonly RootMembers[]): boolean {
-  return members.every(({ root, members: { databases } }) =>
-    root.definition.trees.every((tree) => tree.policy !== 'quiesced') && databases.every((database) => definitionOf(database).locking === 'sqlite'));
+  return members.every(
+    ({ root, members: { databases } }) =>
+      root.definition.trees.every((tree) => tree.policy !== 'quiesced') &&
+      databases.every((database) => definitionOf(database).locking === 'sqlite'),
+  );
 }
 
 async function makeDirectories(partial: string, all: readonly RootMembers[]): Promise<void> {
   for (const { root, members } of all) {
-    for (const { entry } of members.directories) await mkdir(dataPath(partial, { root: root.definition.name, path: entry.path }), { recursive: true, mode: 0o700 });
+    for (const { entry } of members.directories)
+      await mkdir(dataPath(partial, { root: root.definition.name, path: entry.path }), {
+        recursive: true,
+        mode: 0o700,
+      });
   }
 }
 
@@ -152,9 +177,11 @@ async function cutDatabases(
       source: livePath(root, member.entry.path),
       target: dataPath(partial, { root: root.definition.name, path: member.entry.path }),
       locking: definitionOf(member).locking,
-    })));
+    })),
+  );
   const statAtCut = all.flatMap(({ root, members }) =>
-    members.files.filter(({ tree }) => tree.policy === 'append').map(({ entry }) => livePath(root, entry.path)));
+    members.files.filter(({ tree }) => tree.policy === 'append').map(({ entry }) => livePath(root, entry.path)),
+  );
   const hasFiles = all.some(({ members }) => members.files.length > 0);
   if (databases.length === 0) return cutWithoutDatabases(onInstant, statAtCut);
   return takeCut(
@@ -170,12 +197,16 @@ async function cutDatabases(
       onInstant,
       onProgress: (progress) => context.report({ bytesDone: progress.bytesDone }),
       signal,
-    });
+    },
+  );
 }
 
 /** A store of trees alone: there is nothing to lock, the walks before and after hold the instant between them. */
 function cutWithoutDatabases(onInstant: (instant: CutInstant) => void, statAtCut: readonly string[]): DatabasesCut {
-  if (statAtCut.length > 0) throw new Stop('definition_invalid', 'policy `append` needs a database whose lock fixes the lengths', { files: statAtCut.length });
+  if (statAtCut.length > 0)
+    throw new Stop('definition_invalid', 'policy `append` needs a database whose lock fixes the lengths', {
+      files: statAtCut.length,
+    });
   const instant: CutInstant = { instant: now(), pauseMillis: 0, lockTries: 0, waitedMillis: 0, statAtCut: [] };
   onInstant(instant);
   return { ...instant, pinMillis: 0, rollbackJournalPauseMillis: 0, databases: [] };
@@ -187,6 +218,12 @@ function databasesOf(partial: string, all: readonly RootMembers[], cut: Database
     members.databases.map(({ entry }) => {
       const sizeBytes = sizes.get(dataPath(partial, { root: root.definition.name, path: entry.path }));
       if (sizeBytes === undefined) throw new Error(`defect: ${dirname(entry.path)} has a database that was not cut`);
-      return { root: root.definition.name, path: entry.path, sizeBytes, ...metadataOf(entry, livePath(root, entry.path)) };
-    }));
+      return {
+        root: root.definition.name,
+        path: entry.path,
+        sizeBytes,
+        ...metadataOf(entry, livePath(root, entry.path)),
+      };
+    }),
+  );
 }

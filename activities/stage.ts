@@ -35,7 +35,11 @@ export const stage = (dependencies: ActivityDependencies) =>
     assertOwners(artefact.manifest.entries);
     for (const root of room.roots) await assertSpace(root, artefact.manifest.entries);
     await critical(room, input.grant, (database) =>
-      database.journal(input.operation, { event: 'staging', directories: room.roots.map((root) => treesOf(root, input.operation)) }));
+      database.journal(input.operation, {
+        event: 'staging',
+        directories: room.roots.map((root) => treesOf(root, input.operation)),
+      }),
+    );
     const sizeBytes = await copyIn(input, context, artefact);
     for (const root of room.roots) {
       await applyDirectories(root, input.operation, artefact.manifest.entries);
@@ -46,25 +50,43 @@ export const stage = (dependencies: ActivityDependencies) =>
 
 /** A backup that was made here has a witness of its manifest: an edited manifest is seen before signatures exist. */
 async function assertKnownManifest(room: StoreRoom, { manifest, manifestSha256, path }: Artefact): Promise<void> {
-  const witness = await withControlDatabase(room.controlDirectory, (database) => database.manifestWitness(manifest.backupId));
+  const witness = await withControlDatabase(room.controlDirectory, (database) =>
+    database.manifestWitness(manifest.backupId),
+  );
   if (witness !== undefined && witness !== manifestSha256) {
-    throw new Stop('checksum_mismatch', 'the manifest is not the one that was written here', { path, written: witness, found: manifestSha256 });
+    throw new Stop('checksum_mismatch', 'the manifest is not the one that was written here', {
+      path,
+      written: witness,
+      found: manifestSha256,
+    });
   }
 }
 
 function assertOwners(entries: readonly ManifestEntry[]): void {
   const foreign = entries.find((entry) => ownersDiffer(entry));
   if (foreign !== undefined) {
-    throw new Stop('owner_differs', `${foreign.path} belongs to ${foreign.uid}:${foreign.gid}`, { root: foreign.root, path: foreign.path, uid: foreign.uid, gid: foreign.gid });
+    throw new Stop('owner_differs', `${foreign.path} belongs to ${foreign.uid}:${foreign.gid}`, {
+      root: foreign.root,
+      path: foreign.path,
+      uid: foreign.uid,
+      gid: foreign.gid,
+    });
   }
 }
 
 async function assertSpace(root: RoomRoot, entries: readonly ManifestEntry[]): Promise<void> {
   await ensureControlDirectory(root.controlDirectory);
-  const neededBytes = entries.reduce((sum, entry) => sum + (entry.type !== 'directory' && entry.root === root.definition.name ? entry.sizeBytes : 0), 0);
+  const neededBytes = entries.reduce(
+    (sum, entry) => sum + (entry.type !== 'directory' && entry.root === root.definition.name ? entry.sizeBytes : 0),
+    0,
+  );
   const { bavail, bsize } = await statfs(root.controlDirectory);
   if (bavail * bsize < neededBytes) {
-    throw new Stop('no_space', `staging needs ${neededBytes} bytes, ${bavail * bsize} are free`, { path: root.controlDirectory, neededBytes, freeBytes: bavail * bsize });
+    throw new Stop('no_space', `staging needs ${neededBytes} bytes, ${bavail * bsize} are free`, {
+      path: root.controlDirectory,
+      neededBytes,
+      freeBytes: bavail * bsize,
+    });
   }
 }
 
@@ -83,19 +105,36 @@ async function copyIn(input: PlannedInput, context: StepContext, { path, manifes
   const bytesTotal = files.reduce((sum, entry) => sum + entry.sizeBytes, 0);
   context.report({ phase: 'copy and hash', bytesTotal, filesTotal: files.length });
   await copyFiles(
-    files.map((entry) => ({ source: dataPath(path, entry), target: placeOf(entry), expected: { sizeBytes: entry.sizeBytes, sha256: entry.sha256 } })),
-    { signal: context.signal, fsyncEach: false, onProgress: (bytesDone, filesDone) => context.report({ bytesDone, filesDone }) });
-  await applyMetadataToAll(files.map((entry) => ({ path: placeOf(entry), metadata: entry })), { asRoot: process.geteuid?.() === 0 });
+    files.map((entry) => ({
+      source: dataPath(path, entry),
+      target: placeOf(entry),
+      expected: { sizeBytes: entry.sizeBytes, sha256: entry.sha256 },
+    })),
+    {
+      signal: context.signal,
+      fsyncEach: false,
+      onProgress: (bytesDone, filesDone) => context.report({ bytesDone, filesDone }),
+    },
+  );
+  await applyMetadataToAll(
+    files.map((entry) => ({ path: placeOf(entry), metadata: entry })),
+    { asRoot: process.geteuid?.() === 0 },
+  );
   return bytesTotal;
 }
 
 /** Directories get their metadata last, deepest first: writing into a directory changes its times. */
-export async function applyDirectories(root: RoomRoot, operation: string, entries: readonly ManifestEntry[]): Promise<void> {
+export async function applyDirectories(
+  root: RoomRoot,
+  operation: string,
+  entries: readonly ManifestEntry[],
+): Promise<void> {
   const tree = treeOf(root, operation);
   const directories = entries.filter((entry) => entry.type === 'directory' && entry.root === root.definition.name);
   await applyMetadataToAll(
     directories.map((entry) => ({ path: entry.path === '.' ? tree : join(tree, entry.path), metadata: entry })),
-    { asRoot: process.geteuid?.() === 0 });
+    { asRoot: process.geteuid?.() === 0 },
+  );
 }
 
 /** Step restore.gates: platform, version, modules. */

@@ -47,12 +47,18 @@ export interface StepContext {
 type Body<Input, Output> = (input: Input, context: StepContext) => Promise<Output>;
 
 /** A step of a protocol: at most one attempt, every refusal final. */
-export function step<Input extends StepInput, Output>(dependencies: ActivityDependencies, body: Body<Input, Output>): (input: Input) => Promise<Output> {
+export function step<Input extends StepInput, Output>(
+  dependencies: ActivityDependencies,
+  body: Body<Input, Output>,
+): (input: Input) => Promise<Output> {
   return (input) => run(dependencies, input, body, { retryable: false });
 }
 
 /** What must come about (compensation, resume, attach, release): idempotent, its refusals are tried again. */
-export function compensation<Input extends StepInput, Output>(dependencies: ActivityDependencies, body: Body<Input, Output>): (input: Input) => Promise<Output> {
+export function compensation<Input extends StepInput, Output>(
+  dependencies: ActivityDependencies,
+  body: Body<Input, Output>,
+): (input: Input) => Promise<Output> {
   return (input) => run(dependencies, input, body, { retryable: true });
 }
 
@@ -65,11 +71,19 @@ async function run<Input extends StepInput, Output>(
   const info = activityInfo();
   if (!retryable) assert(info.attempt === 1, `step ${input.step} is in attempt ${info.attempt}`);
   const begin = process.hrtime.bigint();
-  let progress: Omit<Progress, 'elapsedMillis'> = { step: input.step, phase: 'begins', bytesDone: 0, bytesTotal: null, filesDone: 0, filesTotal: null };
+  let progress: Omit<Progress, 'elapsedMillis'> = {
+    step: input.step,
+    phase: 'begins',
+    bytesDone: 0,
+    bytesTotal: null,
+    filesDone: 0,
+    filesTotal: null,
+  };
   const signal = Context.current().cancellationSignal;
   // One for every database that is being checked is no leak
   setMaxListeners(0, signal);
-  const beat = (): void => Context.current().heartbeat({ ...progress, elapsedMillis: Math.round(elapsedSince(begin)) } satisfies Progress);
+  const beat = (): void =>
+    Context.current().heartbeat({ ...progress, elapsedMillis: Math.round(elapsedSince(begin)) } satisfies Progress);
   beat();
   const timer = setInterval(beat, LIMITS.heartbeatIntervalMillis);
   try {
@@ -108,11 +122,15 @@ function isGranted(input: StepInput): input is GrantedInput {
 /**
  * A reset gives a new run the lock that its history holds, and would carry out again what the first run has done: an
  * exchange that is made twice brings the old state back under the name of the new one.
- * @throws Stop operation_repeated
+ * @throws Stop lock_lost
  */
 function assertOwnRun({ operation, grant }: GrantedInput, runId: string | undefined): void {
   if (grant.runId === runId) return;
-  throw new Stop('operation_repeated', `operation ${operation} is that of run ${grant.runId}, and this run was reset from it`, { operation, runId: grant.runId });
+  throw new Stop(
+    'operation_repeated',
+    `operation ${operation} is that of run ${grant.runId}, and this run was reset from it`,
+    { operation, runId: grant.runId },
+  );
 }
 
 /** A step that carries out an approved plan. */
@@ -126,17 +144,32 @@ function isPlanned(input: StepInput): input is StepInput & { readonly plan: Rest
  */
 function assertDefinitionOf(plan: RestorePlan, room: StoreRoom): void {
   if (definitionDigest(room.definition) === plan.definitionSha256) return;
-  throw new Stop('plan_stale', 'the definition of the store is not the one that was approved', { store: room.definition.store });
+  throw new Stop('plan_stale', 'the definition of the store is not the one that was approved', {
+    store: room.definition.store,
+  });
 }
 
 function failureOf(error: unknown, input: StepInput, signal: AbortSignal, retryable: boolean): Error {
   // What a cancelled step was interrupted in (a hook that was killed, a copy that was given up) is no refusal of its own
-  if (signal.aborted && !retryable) return new CancelledFailure(`step ${input.step} was cancelled`, [], error instanceof Error ? error : undefined);
+  if (signal.aborted && !retryable)
+    return new CancelledFailure(`step ${input.step} was cancelled`, [], error instanceof Error ? error : undefined);
   const stop = translateErrno(error, { step: input.step });
   if (stop instanceof Stop) {
     const model = stopModel(stop.code, stop.message, { ...stop.details, step: input.step });
-    return ApplicationFailure.create({ message: stop.message, type: stop.code, nonRetryable: !retryable || FINAL.has(stop.code), details: [model], cause: stop });
+    return ApplicationFailure.create({
+      message: stop.message,
+      type: stop.code,
+      nonRetryable: !retryable || FINAL.has(stop.code),
+      details: [model],
+      cause: stop,
+    });
   }
   // A programming error: never a STOP, and never tried again as if the world had failed
-  return ApplicationFailure.create({ message: stop.message, type: 'defect', nonRetryable: !retryable, details: [{ step: input.step }], cause: stop });
+  return ApplicationFailure.create({
+    message: stop.message,
+    type: 'defect',
+    nonRetryable: !retryable,
+    details: [{ step: input.step }],
+    cause: stop,
+  });
 }

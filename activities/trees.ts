@@ -15,7 +15,9 @@ import type { RootMembers } from './members.js';
 import type { StepContext } from './step.js';
 
 export function treePolicies(room: StoreRoom): CutReport['policies'] {
-  return room.roots.flatMap((root) => root.definition.trees.map((tree) => ({ root: root.definition.name, tree: tree.path, policy: tree.policy })));
+  return room.roots.flatMap((root) =>
+    root.definition.trees.map((tree) => ({ root: root.definition.name, tree: tree.path, policy: tree.policy })),
+  );
 }
 
 /**
@@ -33,7 +35,10 @@ export async function copyTrees(
   const listed = await listAtInstant(context.room, before);
   for (const { root, members } of listed) {
     for (const { entry } of members.directories) {
-      await mkdir(dataPath(partial, { root: root.definition.name, path: entry.path }), { recursive: true, mode: 0o700 });
+      await mkdir(dataPath(partial, { root: root.definition.name, path: entry.path }), {
+        recursive: true,
+        mode: 0o700,
+      });
     }
   }
   const lengths = new Map(instant.statAtCut.map((fact) => [fact.path, fact]));
@@ -45,13 +50,30 @@ export async function copyTrees(
   });
   const filesTotal = jobs.length;
   context.report({ filesTotal });
-  const results = await copyFiles(jobs, { signal, fsyncEach: false, onProgress: (bytesDone, filesDone) => context.report({ bytesDone, filesDone }) });
+  const results = await copyFiles(jobs, {
+    signal,
+    fsyncEach: false,
+    onProgress: (bytesDone, filesDone) => context.report({ bytesDone, filesDone }),
+  });
   const directories = listed.flatMap(({ root, members }) =>
-    members.directories.map(({ entry }): DirectoryEntry => ({ type: 'directory', root: root.definition.name, path: entry.path, ...metadataOf(entry, livePath(root, entry.path)) })));
+    members.directories.map(({ entry }): DirectoryEntry => ({
+      type: 'directory',
+      root: root.definition.name,
+      path: entry.path,
+      ...metadataOf(entry, livePath(root, entry.path)),
+    })),
+  );
   const entries = files.map(({ root, member }, index): FileEntry => {
     const result = results[index];
     if (result === undefined) throw new Error('defect: a copy without its result');
-    return { type: 'file', root: root.definition.name, path: member.entry.path, sizeBytes: result.sizeBytes, sha256: result.sha256, ...metadataOf(member.entry, livePath(root, member.entry.path)) };
+    return {
+      type: 'file',
+      root: root.definition.name,
+      path: member.entry.path,
+      sizeBytes: result.sizeBytes,
+      sha256: result.sha256,
+      ...metadataOf(member.entry, livePath(root, member.entry.path)),
+    };
   });
   return [...directories, ...entries];
 }
@@ -61,7 +83,9 @@ export async function copyTrees(
  * and `append` are listed again at the instant: files that the databases speak of by now may be younger than the walk.
  */
 async function listAtInstant(room: StoreRoom, before: readonly RootMembers[]): Promise<readonly RootMembers[]> {
-  const grows = room.roots.some((root) => root.definition.trees.some((tree) => tree.policy === 'immutable' || tree.policy === 'append'));
+  const grows = room.roots.some((root) =>
+    root.definition.trees.some((tree) => tree.policy === 'immutable' || tree.policy === 'append'),
+  );
   if (!grows) return before;
   const present = await membersOf(room);
   return before.map((old, index) => {
@@ -71,17 +95,25 @@ async function listAtInstant(room: StoreRoom, before: readonly RootMembers[]): P
     const added = fresh.members.files.filter(({ entry }) => !known.has(entry.path));
     for (const { entry, tree } of added) {
       // Its length at the cut is unknown, so it may not be left out and can't be taken in
-      if (tree.policy === 'append') throw new Stop('source_changed', `${entry.path} appeared during the cut`, { path: entry.path, policy: tree.policy });
+      if (tree.policy === 'append')
+        throw new Stop('source_changed', `${entry.path} appeared during the cut`, {
+          path: entry.path,
+          policy: tree.policy,
+        });
     }
     const files = [...old.members.files, ...added.filter(({ tree }) => tree.policy === 'immutable')];
     return { root: old.root, members: { ...old.members, directories: fresh.members.directories, files } };
   });
 }
 
-function expectation({ entry, tree }: FileMember, atCut: { readonly sizeBytes: number; readonly inode: string } | undefined): Pick<CopyJob, 'expected' | 'lengthBytes'> {
+function expectation(
+  { entry, tree }: FileMember,
+  atCut: { readonly sizeBytes: number; readonly inode: string } | undefined,
+): Pick<CopyJob, 'expected' | 'lengthBytes'> {
   const { inode, sizeBytes, mtimeNanos, ctimeNanos } = entry;
   if (tree.policy !== 'append') return { expected: { inode, sizeBytes, mtimeNanos, ctimeNanos } };
-  if (atCut === undefined || atCut.inode !== inode) throw new Stop('source_changed', `${entry.path} was replaced during the cut`, { path: entry.path });
+  if (atCut === undefined || atCut.inode !== inode)
+    throw new Stop('source_changed', `${entry.path} was replaced during the cut`, { path: entry.path });
   return { expected: { inode }, lengthBytes: atCut.sizeBytes };
 }
 
@@ -96,9 +128,16 @@ export async function assertNothingChanged(room: StoreRoom, before: readonly Roo
     if (now === undefined) throw new Error('defect: a root went away between two walks');
     const [first, ...more] = compareWalks(old.members, now.members);
     if (first !== undefined) {
-      throw new Stop('source_changed', `${first.path} ${first.change === 'changed' ? 'changed' : first.change} while the store was read`, {
-        root: old.root.definition.name, path: first.path, change: first.change, more: more.length,
-      });
+      throw new Stop(
+        'source_changed',
+        `${first.path} ${first.change === 'changed' ? 'changed' : first.change} while the store was read`,
+        {
+          root: old.root.definition.name,
+          path: first.path,
+          change: first.change,
+          more: more.length,
+        },
+      );
     }
   }
 }

@@ -33,31 +33,45 @@ export const validateCapture = (dependencies: ActivityDependencies) =>
     return checked.value;
   });
 
-async function checkCapture(input: CaptureInput, context: StepContext): Promise<{ readonly databases: number; readonly verdictsKept: number }> {
+async function checkCapture(
+  input: CaptureInput,
+  context: StepContext,
+): Promise<{ readonly databases: number; readonly verdictsKept: number }> {
   const { room, signal } = context;
   const capture = await readCapture(input.partial);
   const paths = capture.databases.map((database) => dataPath(input.partial, database));
   const bytesTotal = capture.databases.reduce((sum, database) => sum + database.sizeBytes, 0);
   context.report({ phase: 'hash the copies', bytesTotal, filesTotal: paths.length });
-  const hashes = await hashFiles(paths.map((source) => ({ source })), { signal, onProgress: (bytesDone, filesDone) => context.report({ bytesDone, filesDone }) });
-  const known = await withControlDatabase(room.controlDirectory, (database) => hashes.map(({ sha256 }) => database.verdict(sha256)));
+  const hashes = await hashFiles(
+    paths.map((source) => ({ source })),
+    { signal, onProgress: (bytesDone, filesDone) => context.report({ bytesDone, filesDone }) },
+  );
+  const known = await withControlDatabase(room.controlDirectory, (database) =>
+    hashes.map(({ sha256 }) => database.verdict(sha256)),
+  );
   context.report({ phase: 'check the copies', filesDone: 0 });
   let filesDone = 0;
-  const checked = await Promise.all(capture.databases.map(async (captured, index): Promise<ManifestDatabase> => {
-    const definition = listedDefinition(room, captured.root, captured.path) ?? UNLISTED;
-    const verdict = known[index];
-    const request = factsRequest(dataPath(input.partial, captured), definition, verdict === undefined);
-    const facts = await checkDatabase({ ...request, integrity: verdict === undefined }, signal);
-    filesDone += 1;
-    context.report({ filesDone });
-    return { root: captured.root, path: captured.path, integrityCheckedAt: verdict ?? now(), ...facts };
-  }));
+  const checked = await Promise.all(
+    capture.databases.map(async (captured, index): Promise<ManifestDatabase> => {
+      const definition = listedDefinition(room, captured.root, captured.path) ?? UNLISTED;
+      const verdict = known[index];
+      const request = factsRequest(dataPath(input.partial, captured), definition, verdict === undefined);
+      const facts = await checkDatabase({ ...request, integrity: verdict === undefined }, signal);
+      filesDone += 1;
+      context.report({ filesDone });
+      return { root: captured.root, path: captured.path, integrityCheckedAt: verdict ?? now(), ...facts };
+    }),
+  );
   const entries = capture.databases.map(({ ...captured }, index): FileEntry => {
     const hash = hashes[index];
     if (hash === undefined) throw new Error('defect: a copy without its digest');
     return { type: 'database', ...captured, sha256: hash.sha256 };
   });
-  await writeFacts(input.partial, { databases: checked, entries, application: await applicationOf(room, input.operation, signal) });
+  await writeFacts(input.partial, {
+    databases: checked,
+    entries,
+    application: await applicationOf(room, input.operation, signal),
+  });
   await critical(room, input.grant, (database) => {
     for (const [index, { integrityCheckedAt }] of checked.entries()) {
       const sha256 = hashes[index]?.sha256;
@@ -82,16 +96,22 @@ export const validateStaged = (dependencies: ActivityDependencies) =>
  * Checks every database of an artefact where `place` says it lies.
  * @throws Stop integrity_failed, foreign_keys_violated, required_table_missing
  */
-export async function checkDatabasesOf(artefact: Artefact, context: StepContext, place: (root: string, path: string) => string): Promise<{ readonly databases: number }> {
+export async function checkDatabasesOf(
+  artefact: Artefact,
+  context: StepContext,
+  place: (root: string, path: string) => string,
+): Promise<{ readonly databases: number }> {
   const { databases } = artefact.manifest;
   context.report({ phase: 'check databases', filesTotal: databases.length });
   let filesDone = 0;
-  await Promise.all(databases.map(async ({ root, path }) => {
-    const definition = listedDefinition(context.room, root, path) ?? UNLISTED;
-    await checkDatabase({ ...requirementsOf(place(root, path), definition), integrity: true }, context.signal);
-    filesDone += 1;
-    context.report({ filesDone });
-  }));
+  await Promise.all(
+    databases.map(async ({ root, path }) => {
+      const definition = listedDefinition(context.room, root, path) ?? UNLISTED;
+      await checkDatabase({ ...requirementsOf(place(root, path), definition), integrity: true }, context.signal);
+      filesDone += 1;
+      context.report({ filesDone });
+    }),
+  );
   return { databases: databases.length };
 }
 
@@ -99,4 +119,3 @@ export async function checkDatabasesOf(artefact: Artefact, context: StepContext,
 function requirementsOf(path: string, { requiredTables }: DatabaseDefinition) {
   return factsRequest(path, { ...UNLISTED, requiredTables }, true);
 }
-

@@ -25,39 +25,66 @@ export const verifyBytes = (dependencies: ActivityDependencies) =>
     const { room } = context;
     const artefact = await resolveArtefact(room.definition.backup.destination, input.store, input.backup);
     if (artefact.manifest.store !== input.store) {
-      throw new Stop('store_differs', `the backup is of store ${artefact.manifest.store}`, { backup: artefact.manifest.backupId, store: artefact.manifest.store });
+      throw new Stop('store_differs', `the backup is of store ${artefact.manifest.store}`, {
+        backup: artefact.manifest.backupId,
+        store: artefact.manifest.store,
+      });
     }
-    const witness = await withControlDatabase(room.controlDirectory, (database) => database.manifestWitness(artefact.manifest.backupId));
+    const witness = await withControlDatabase(room.controlDirectory, (database) =>
+      database.manifestWitness(artefact.manifest.backupId),
+    );
     if (witness !== undefined && witness !== artefact.manifestSha256) {
-      throw new Stop('checksum_mismatch', 'the manifest is not the one that was written here', { path: artefact.path, written: witness, found: artefact.manifestSha256 });
+      throw new Stop('checksum_mismatch', 'the manifest is not the one that was written here', {
+        path: artefact.path,
+        written: witness,
+        found: artefact.manifestSha256,
+      });
     }
     await assertTreeMatches(artefact);
     const files = filesOf(artefact.manifest.entries);
     await hashAll(context, files, (entry) => dataPath(artefact.path, entry));
     return {
-      backupId: artefact.manifest.backupId, artefact: artefact.path, manifestSha256: artefact.manifestSha256,
-      sizeBytes: files.reduce((sum, entry) => sum + entry.sizeBytes, 0), files: files.length, databases: artefact.manifest.databases.length,
+      backupId: artefact.manifest.backupId,
+      artefact: artefact.path,
+      manifestSha256: artefact.manifestSha256,
+      sizeBytes: files.reduce((sum, entry) => sum + entry.sizeBytes, 0),
+      files: files.length,
+      databases: artefact.manifest.databases.length,
     };
   });
 
 /** Step verify.databases. */
 export const verifyDatabases = (dependencies: ActivityDependencies) =>
-  step(dependencies, async (input: StepInput & { readonly artefact: string; readonly manifestSha256: string }, context) => {
-    const artefact = await readArtefact(input.artefact);
-    if (artefact.manifestSha256 !== input.manifestSha256) throw new Stop('checksum_mismatch', 'the manifest changed while it was verified', { path: artefact.path });
-    return checkDatabasesOf(artefact, context, (root, path) => dataPath(artefact.path, { root, path }));
-  });
+  step(
+    dependencies,
+    async (input: StepInput & { readonly artefact: string; readonly manifestSha256: string }, context) => {
+      const artefact = await readArtefact(input.artefact);
+      if (artefact.manifestSha256 !== input.manifestSha256)
+        throw new Stop('checksum_mismatch', 'the manifest changed while it was verified', { path: artefact.path });
+      return checkDatabasesOf(artefact, context, (root, path) => dataPath(artefact.path, { root, path }));
+    },
+  );
 
 function filesOf(entries: readonly ManifestEntry[]): readonly FileEntry[] {
   return entries.filter((entry) => entry.type !== 'directory');
 }
 
 /** @throws Stop checksum_mismatch, file_missing */
-async function hashAll(context: StepContext, files: readonly FileEntry[], place: (entry: FileEntry) => string): Promise<void> {
+async function hashAll(
+  context: StepContext,
+  files: readonly FileEntry[],
+  place: (entry: FileEntry) => string,
+): Promise<void> {
   const bytesTotal = files.reduce((sum, entry) => sum + entry.sizeBytes, 0);
   context.report({ phase: 'hash', bytesTotal, filesTotal: files.length });
-  const jobs = files.map((entry): HashJob => ({ source: place(entry), expected: { sizeBytes: entry.sizeBytes, sha256: entry.sha256 } }));
-  await hashFiles(jobs, { signal: context.signal, onProgress: (bytesDone, filesDone) => context.report({ bytesDone, filesDone }) });
+  const jobs = files.map((entry): HashJob => ({
+    source: place(entry),
+    expected: { sizeBytes: entry.sizeBytes, sha256: entry.sha256 },
+  }));
+  await hashFiles(jobs, {
+    signal: context.signal,
+    onProgress: (bytesDone, filesDone) => context.report({ bytesDone, filesDone }),
+  });
 }
 
 /**
@@ -85,19 +112,43 @@ function liveOf(room: StoreRoom, entry: { readonly root: string; readonly path: 
 
 function assertMetadata(path: string, entry: FileEntry): void {
   const found = readMetadata(path);
-  if (found.mode !== entry.mode || found.uid !== entry.uid || found.gid !== entry.gid || found.mtimeNanos !== entry.mtimeNanos) {
-    throw new Stop('checksum_mismatch', `${entry.path} does not have the mode, owner or time that the manifest records`, { path, found: { ...found }, expected: { mode: entry.mode, uid: entry.uid, gid: entry.gid, mtimeNanos: entry.mtimeNanos } });
+  if (
+    found.mode !== entry.mode ||
+    found.uid !== entry.uid ||
+    found.gid !== entry.gid ||
+    found.mtimeNanos !== entry.mtimeNanos
+  ) {
+    throw new Stop(
+      'checksum_mismatch',
+      `${entry.path} does not have the mode, owner or time that the manifest records`,
+      {
+        path,
+        found: { ...found },
+        expected: { mode: entry.mode, uid: entry.uid, gid: entry.gid, mtimeNanos: entry.mtimeNanos },
+      },
+    );
   }
 }
 
-async function askForTables(room: StoreRoom, databases: readonly { readonly root: string; readonly path: string }[], signal: AbortSignal): Promise<void> {
-  const facts = await readLiveFacts(databases.map((database) => {
-    const { requiredTables } = listedDefinition(room, database.root, database.path) ?? UNLISTED;
-    return factsRequest(liveOf(room, database), { ...UNLISTED, requiredTables }, true);
-  }), signal);
+async function askForTables(
+  room: StoreRoom,
+  databases: readonly { readonly root: string; readonly path: string }[],
+  signal: AbortSignal,
+): Promise<void> {
+  const facts = await readLiveFacts(
+    databases.map((database) => {
+      const { requiredTables } = listedDefinition(room, database.root, database.path) ?? UNLISTED;
+      return factsRequest(liveOf(room, database), { ...UNLISTED, requiredTables }, true);
+    }),
+    signal,
+  );
   for (const [index, fact] of facts.entries()) {
     if ('unreadable' in fact) {
-      throw new Stop('integrity_failed', `${databases[index]?.path ?? ''} can't be read after the migration: ${fact.unreadable}`, { path: databases[index]?.path ?? '', reason: fact.unreadable });
+      throw new Stop(
+        'integrity_failed',
+        `${databases[index]?.path ?? ''} can't be read after the migration: ${fact.unreadable}`,
+        { path: databases[index]?.path ?? '', reason: fact.unreadable },
+      );
     }
   }
 }
@@ -109,7 +160,12 @@ export const verifyPoint = (dependencies: ActivityDependencies) =>
     for (const former of point.roots) {
       const path = liveOf(room, { root: former.root, path: '.' });
       const found = await formerDigest(path, { ...former.definition, path });
-      if (found !== former.sha256) throw new Stop('checksum_mismatch', `${path} is not the state that was kept`, { path, expected: former.sha256, found });
+      if (found !== former.sha256)
+        throw new Stop('checksum_mismatch', `${path} is not the state that was kept`, {
+          path,
+          expected: former.sha256,
+          found,
+        });
     }
     const hook = room.definition.hooks.verify;
     if (hook !== undefined && input.plan.source.databasesUnreadable.length === 0) {

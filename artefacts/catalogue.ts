@@ -81,7 +81,8 @@ export async function resolveArtefact(destination: string, store: string, refere
   if (isAbsolute(reference)) return readArtefact(reference);
   if (reference === 'latest') {
     const newest = await newestArtefact(destination, store);
-    if (newest === null) throw new Stop('artefact_missing', `${destination} holds no backup of ${store}`, { destination, store });
+    if (newest === null)
+      throw new Stop('artefact_missing', `${destination} holds no backup of ${store}`, { destination, store });
     // A newest backup that is damaged is a STOP: which older one is wanted instead is for a person to say
     return readArtefact(newest.path);
   }
@@ -93,9 +94,13 @@ export async function resolveArtefact(destination: string, store: string, refere
     if (name.startsWith(reference) || artefact.manifest.backupId.startsWith(reference)) found.push(artefact);
   }
   const [first, second] = found;
-  if (first === undefined) throw new Stop('artefact_missing', `${destination} holds no backup ${reference}`, { destination, reference });
+  if (first === undefined)
+    throw new Stop('artefact_missing', `${destination} holds no backup ${reference}`, { destination, reference });
   if (second !== undefined) {
-    throw new Stop('ambiguous_intent', `${reference} names ${found.length} backups`, { reference, candidates: found.slice(0, 10).map((artefact) => basename(artefact.path)) });
+    throw new Stop('ambiguous_intent', `${reference} names ${found.length} backups`, {
+      reference,
+      candidates: found.slice(0, 10).map((artefact) => basename(artefact.path)),
+    });
   }
   return first;
 }

@@ -10,7 +10,14 @@ import { LIMITS } from '../domain/limits.js';
 import type { Manifest, ManifestEntry } from '../domain/manifest.js';
 import { manifestSchema } from '../domain/schema/manifest.js';
 import { Stop } from '../domain/stop.js';
-import { ensureDirectory, fsyncDirectory, removeTree, renameDurable, syncFilesystem, writeFileDurable } from '../files/durable.js';
+import {
+  ensureDirectory,
+  fsyncDirectory,
+  removeTree,
+  renameDurable,
+  syncFilesystem,
+  writeFileDurable,
+} from '../files/durable.js';
 import { translateErrno } from '../files/errors.js';
 import { assertNoDuplicates, assertRelativePath } from '../files/safe-path.js';
 import { CONTROL_NAME, walkTree } from '../files/walk.js';
@@ -64,7 +71,11 @@ function parseManifest(path: string, bytes: Buffer): Manifest {
   const parsed = manifestSchema.safeParse(json);
   if (!parsed.success) {
     const issue = parsed.error.issues[0];
-    throw new Stop('manifest_invalid', `${path}/${MANIFEST_NAME}: ${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'malformed'}`, { path, key: issue?.path.join('.') ?? '' });
+    throw new Stop(
+      'manifest_invalid',
+      `${path}/${MANIFEST_NAME}: ${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'malformed'}`,
+      { path, key: issue?.path.join('.') ?? '' },
+    );
   }
   assertConsistent(path, parsed.data);
   return parsed.data;
@@ -74,7 +85,8 @@ async function readManifestBytes(path: string): Promise<Buffer> {
   try {
     if (!(await stat(path)).isDirectory()) throw new Stop('artefact_missing', `${path} is not a directory`, { path });
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') throw new Stop('artefact_missing', `${path} does not exist`, { path });
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT')
+      throw new Stop('artefact_missing', `${path} does not exist`, { path });
     throw translateErrno(error, { path });
   }
   try {
@@ -83,13 +95,15 @@ async function readManifestBytes(path: string): Promise<Buffer> {
     try {
       const facts = await file.stat();
       if (!facts.isFile()) throw new Stop('manifest_invalid', `${path}/${MANIFEST_NAME} is not a file`, { path });
-      if (facts.size > LIMITS.manifestBytesMax) throw new Stop('manifest_invalid', `${path}/${MANIFEST_NAME} is too large`, { path, sizeBytes: facts.size });
+      if (facts.size > LIMITS.manifestBytesMax)
+        throw new Stop('manifest_invalid', `${path}/${MANIFEST_NAME} is too large`, { path, sizeBytes: facts.size });
       return await file.readFile();
     } finally {
       await file.close();
     }
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') throw new Stop('manifest_missing', `${path} has no ${MANIFEST_NAME}`, { path });
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT')
+      throw new Stop('manifest_missing', `${path} has no ${MANIFEST_NAME}`, { path });
     throw translateErrno(error, { path });
   }
 }
@@ -99,22 +113,33 @@ function assertConsistent(path: string, manifest: Manifest): void {
   const kinds = new Map<string, ManifestEntry['type']>();
   for (const entry of manifest.entries) {
     assertRelativePath(entry.root);
-    if (entry.root.includes('/')) throw new Stop('path_unsafe', `root ${entry.root} is not a name`, { path, root: entry.root });
+    if (entry.root.includes('/'))
+      throw new Stop('path_unsafe', `root ${entry.root} is not a name`, { path, root: entry.root });
     if (entry.path !== '.') assertRelativePath(entry.path);
     // Put into a live root it would be taken for the store's lock, fence and rollback points
-    if (entry.path.split('/', 1)[0] === CONTROL_NAME) throw new Stop('path_unsafe', `${entry.root}/${entry.path} is the place of a control directory`, { path, entry: `${entry.root}/${entry.path}` });
+    if (entry.path.split('/', 1)[0] === CONTROL_NAME)
+      throw new Stop('path_unsafe', `${entry.root}/${entry.path} is the place of a control directory`, {
+        path,
+        entry: `${entry.root}/${entry.path}`,
+      });
     kinds.set(`${entry.root}/${entry.path}`, entry.type);
   }
   assertNoDuplicates(manifest.entries.map((entry) => `${entry.root}/${entry.path}`));
   for (const entry of manifest.entries) {
     const parent = entry.path.includes('/') ? entry.path.slice(0, entry.path.lastIndexOf('/')) : '.';
     if (entry.path !== '.' && kinds.get(`${entry.root}/${parent}`) !== 'directory') {
-      throw new Stop('manifest_invalid', `${entry.root}/${entry.path} has no directory in the manifest`, { path, entry: `${entry.root}/${entry.path}` });
+      throw new Stop('manifest_invalid', `${entry.root}/${entry.path} has no directory in the manifest`, {
+        path,
+        entry: `${entry.root}/${entry.path}`,
+      });
     }
-    if (entry.path === '.' && entry.type !== 'directory') throw new Stop('manifest_invalid', `root ${entry.root} is not a directory`, { path });
+    if (entry.path === '.' && entry.type !== 'directory')
+      throw new Stop('manifest_invalid', `root ${entry.root} is not a directory`, { path });
   }
   const described = new Set(manifest.databases.map((database) => `${database.root}/${database.path}`));
-  const databases = manifest.entries.filter((entry) => entry.type === 'database').map((entry) => `${entry.root}/${entry.path}`);
+  const databases = manifest.entries
+    .filter((entry) => entry.type === 'database')
+    .map((entry) => `${entry.root}/${entry.path}`);
   if (described.size !== databases.length || databases.some((name) => !described.has(name))) {
     throw new Stop('manifest_invalid', 'the databases that are listed are not those that are described', { path });
   }
@@ -126,7 +151,8 @@ function assertConsistent(path: string, manifest: Manifest): void {
  */
 export async function assertTreeMatches(artefact: Artefact): Promise<void> {
   const expected = new Map<string, ManifestEntry>();
-  for (const entry of artefact.manifest.entries) expected.set(entry.path === '.' ? `${DATA_NAME}/${entry.root}` : `${DATA_NAME}/${entry.root}/${entry.path}`, entry);
+  for (const entry of artefact.manifest.entries)
+    expected.set(entry.path === '.' ? `${DATA_NAME}/${entry.root}` : `${DATA_NAME}/${entry.root}/${entry.path}`, entry);
   const missing = new Set(expected.keys());
   for (const found of await walkTree(artefact.path, { detectDatabases: false })) {
     if (['.', DATA_NAME, MANIFEST_NAME, SIGNATURE_NAME].includes(found.path)) continue;
@@ -136,14 +162,24 @@ export async function assertTreeMatches(artefact: Artefact): Promise<void> {
     if (found.kind === 'special') throw new Stop('special_file_found', `${found.path} is a special file`, place);
     if (entry === undefined && isTraceOfReading(found, expected)) continue;
     if (entry === undefined) throw new Stop('file_extra', `${found.path} is not in the manifest`, place);
-    if ((entry.type === 'directory') !== (found.kind === 'directory')) throw new Stop('checksum_mismatch', `${found.path} is of another kind`, place);
+    if ((entry.type === 'directory') !== (found.kind === 'directory'))
+      throw new Stop('checksum_mismatch', `${found.path} is of another kind`, place);
     if (entry.type !== 'directory' && entry.sizeBytes !== found.sizeBytes) {
-      throw new Stop('checksum_mismatch', `${found.path} has ${found.sizeBytes} bytes, the manifest says ${entry.sizeBytes}`, place);
+      throw new Stop(
+        'checksum_mismatch',
+        `${found.path} has ${found.sizeBytes} bytes, the manifest says ${entry.sizeBytes}`,
+        place,
+      );
     }
     missing.delete(found.path);
   }
   const [first] = missing;
-  if (first !== undefined) throw new Stop('file_missing', `${first} is missing`, { path: artefact.path, missing: [...missing].slice(0, 5), count: missing.size });
+  if (first !== undefined)
+    throw new Stop('file_missing', `${first} is missing`, {
+      path: artefact.path,
+      missing: [...missing].slice(0, 5),
+      count: missing.size,
+    });
 }
 
 /**
@@ -151,7 +187,8 @@ export async function assertTreeMatches(artefact: Artefact): Promise<void> {
  * Neither is ever read or copied; a log that holds anything is a file too many.
  */
 function isTraceOfReading(found: WalkedEntry, expected: ReadonlyMap<string, ManifestEntry>): boolean {
-  const isEmptyTrace = found.kind === 'file' && (found.path.endsWith('-shm') || (found.path.endsWith('-wal') && found.sizeBytes === 0));
+  const isEmptyTrace =
+    found.kind === 'file' && (found.path.endsWith('-shm') || (found.path.endsWith('-wal') && found.sizeBytes === 0));
   return isEmptyTrace && expected.get(mainOfSidecar(found.path) ?? '')?.type === 'database';
 }
 
@@ -163,7 +200,8 @@ export async function beginArtefact(partial: string): Promise<void> {
     await mkdir(partial, { mode: 0o700 });
     await mkdir(join(partial, DATA_NAME), { mode: 0o700 });
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EEXIST') throw new Stop('target_exists', `${partial} exists`, { path: partial });
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST')
+      throw new Stop('target_exists', `${partial} exists`, { path: partial });
     throw translateErrno(error, { path: partial });
   }
   await fsyncDirectory(destination);
@@ -189,7 +227,12 @@ async function namesIn(directory: string): Promise<readonly string[]> {
  * @returns the digest of manifest.json
  * @throws Stop target_exists, no_space, io_error
  */
-export async function publishArtefact(partial: string, destination: string, name: string, manifest: Manifest): Promise<Artefact> {
+export async function publishArtefact(
+  partial: string,
+  destination: string,
+  name: string,
+  manifest: Manifest,
+): Promise<Artefact> {
   const bytes = `${JSON.stringify(manifest)}\n`;
   await syncFilesystem(partial);
   await writeFileDurable(join(partial, MANIFEST_NAME), bytes, 0o600);
@@ -202,7 +245,10 @@ export async function publishArtefact(partial: string, destination: string, name
 export async function artefactNames(destination: string): Promise<readonly string[]> {
   try {
     const entries = await readdir(destination, { withFileTypes: true });
-    return entries.filter((entry) => entry.isDirectory() && !entry.name.startsWith('.')).map((entry) => entry.name).sort();
+    return entries
+      .filter((entry) => entry.isDirectory() && !entry.name.startsWith('.'))
+      .map((entry) => entry.name)
+      .sort();
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
     throw translateErrno(error, { path: destination });

@@ -46,10 +46,17 @@ export function describeCommand({ name, summary, examples, exits }: CommandText)
     .summary(summary)
     .description(summary)
     .configureHelp({ showGlobalOptions: true })
-    .addHelpText('after', [
-      '', 'Examples:', ...examples.map((example) => `  $ ${example}`),
-      '', 'Exit status:', ...statuses.map((status) => `  ${String(status).padStart(2)}  ${EXIT_MEANINGS[status] ?? ''}`),
-    ].join('\n'));
+    .addHelpText(
+      'after',
+      [
+        '',
+        'Examples:',
+        ...examples.map((example) => `  $ ${example}`),
+        '',
+        'Exit status:',
+        ...statuses.map((status) => `  ${String(status).padStart(2)}  ${EXIT_MEANINGS[status] ?? ''}`),
+      ].join('\n'),
+    );
 }
 
 export function outputOf(command: Command): Output {
@@ -65,7 +72,11 @@ export function requestedBy(): string {
 
 export function operationOptions(command: Command, operation?: string): OperationOptions {
   const { host } = command.optsWithGlobals<GlobalOptions>();
-  return { requestedBy: requestedBy(), ...(host === undefined ? {} : { host }), ...(operation === undefined ? {} : { operation }) };
+  return {
+    requestedBy: requestedBy(),
+    ...(host === undefined ? {} : { host }),
+    ...(operation === undefined ? {} : { operation }),
+  };
 }
 
 /**
@@ -75,13 +86,21 @@ export function operationOptions(command: Command, operation?: string): Operatio
 export function localDefinitions(command: Command): string {
   const { host } = command.optsWithGlobals<GlobalOptions>();
   if (host !== undefined && host !== hostName()) {
-    throw new Stop('usage', `\`holdfast ${command.name()}\` looks at the host it runs on, which is ${hostName()}; run it on ${host}`, { host, thisHost: hostName() });
+    throw new Stop(
+      'usage',
+      `\`holdfast ${command.name()}\` looks at the host it runs on, which is ${hostName()}; run it on ${host}`,
+      { host, thisHost: hostName() },
+    );
   }
   return definitionsDirectory();
 }
 
 /** Opens the engine for as long as `use` runs. @throws Stop usage, definition_missing and the like, before anything starts */
-export async function withHoldfast<T>(command: Command, stores: readonly string[], use: (holdfast: Holdfast, session: EngineSession) => Promise<T>): Promise<T> {
+export async function withHoldfast<T>(
+  command: Command,
+  stores: readonly string[],
+  use: (holdfast: Holdfast, session: EngineSession) => Promise<T>,
+): Promise<T> {
   for (const store of stores) await assertDefined(command, store);
   const { openEngine } = await import('../client/connection.js');
   const { createHoldfast } = await import('../client/protocols.js');

@@ -14,8 +14,18 @@ const SILENCE_MILLIS = 5_000;
 const EXIT_INTERRUPTED = 130;
 
 /** Waits for the end of an operation. @throws what ended it */
-export async function follow<Report>(holdfast: Holdfast, store: string, operation: Operation<Report>, output: Output): Promise<Report> {
-  output.event('started', { operation: operation.operation, workflowId: operation.workflowId, runId: operation.runId, url: operation.url ?? null });
+export async function follow<Report>(
+  holdfast: Holdfast,
+  store: string,
+  operation: Operation<Report>,
+  output: Output,
+): Promise<Report> {
+  output.event('started', {
+    operation: operation.operation,
+    workflowId: operation.workflowId,
+    runId: operation.runId,
+    url: operation.url ?? null,
+  });
   if (operation.url !== undefined) output.note(`Temporal UI: ${operation.url}`);
   const renderer = createRenderer(output);
   const stopListening = onInterrupt(operation, renderer);
@@ -49,7 +59,14 @@ function onInterrupt(operation: Operation<unknown>, renderer: Renderer): () => v
   };
 }
 
-async function poll(holdfast: Holdfast, store: string, operation: Operation<unknown>, output: Output, renderer: Renderer, signal: AbortSignal): Promise<void> {
+async function poll(
+  holdfast: Holdfast,
+  store: string,
+  operation: Operation<unknown>,
+  output: Output,
+  renderer: Renderer,
+  signal: AbortSignal,
+): Promise<void> {
   const aborted = new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
   const begun = performance.now();
   let hasBegun = false;
@@ -76,7 +93,11 @@ async function poll(holdfast: Holdfast, store: string, operation: Operation<unkn
 }
 
 /** A request has its progress in the execution that it started. Undefined while the engine can't say. */
-async function look(holdfast: Holdfast, store: string, operation: Operation<unknown>): Promise<RunProgress | undefined> {
+async function look(
+  holdfast: Holdfast,
+  store: string,
+  operation: Operation<unknown>,
+): Promise<RunProgress | undefined> {
   try {
     const own = await holdfast.progress(operation.workflowId, operation.runId);
     if (own.progress !== null || operation.workflowId === executionId(store)) return own;

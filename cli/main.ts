@@ -28,7 +28,9 @@ Interrupt a running protocol once, and it undoes what it has done and ends.`;
 
 function createProgram(): Command {
   const program = new Command('holdfast')
-    .description('Fail-closed backup, restore and disaster recovery for software whose state is SQLite databases plus files.')
+    .description(
+      'Fail-closed backup, restore and disaster recovery for software whose state is SQLite databases plus files.',
+    )
     .version(HOLDFAST_VERSION)
     .option('--json', 'JSON Lines on stdout; the last line is a result or an error')
     .option('--quiet', 'no progress and no notes')
@@ -45,7 +47,10 @@ function createProgram(): Command {
 function prepare(command: Command, path: string, json: string[] | undefined): void {
   command.exitOverride((error) => {
     if (error.exitCode === 0) throw error;
-    const message = error.code === 'commander.help' ? 'no command was given' : error.message.replace(/^error: /, '').replaceAll('\n', ' ');
+    const message =
+      error.code === 'commander.help'
+        ? 'no command was given'
+        : error.message.replace(/^error: /, '').replaceAll('\n', ' ');
     throw new Stop('usage', message, { help: `${path} --help` });
   });
   command.configureOutput({

@@ -40,33 +40,44 @@ export function reportError(error: unknown, json: boolean): number {
     const { code, message, details } = withSuggestion(error);
     const model = stopModel(code, message, details);
     if (json) process.stdout.write(`${JSON.stringify({ type: 'error', ...model })}\n`);
-    else process.stderr.write(`STOP ${code}: ${message}\n${describeDetails(details).join('')}  safe: ${model.safe}\n  what to do: ${model.remedy}\n`);
+    else
+      process.stderr.write(
+        `STOP ${code}: ${message}\n${describeDetails(details).join('')}  safe: ${model.safe}\n  what to do: ${model.remedy}\n`,
+      );
     return STOPS[code].exit;
   }
   const message = error instanceof Error ? error.message : String(error);
   const trace = error instanceof Error ? (error.stack ?? message) : message;
   if (json) process.stdout.write(`${JSON.stringify({ type: 'error', code: 'defect', message, exit: EXIT_DEFECT })}\n`);
-  else process.stderr.write(`defect: ${trace}\nThis is a defect of holdfast, not a refusal. Please report it with these lines.\n`);
+  else
+    process.stderr.write(
+      `defect: ${trace}\nThis is a defect of holdfast, not a refusal. Please report it with these lines.\n`,
+    );
   return EXIT_DEFECT;
 }
 
 /** Details for people, a line each: what is nested is indented, what is absent is left out. */
 export function describeDetails(details: object, indent = '  '): string[] {
   return Object.entries(details).flatMap(([key, value]: [string, unknown]) => {
-    if (value === null || value === undefined || value === '' || (Array.isArray(value) && value.length === 0)) return [];
+    if (value === null || value === undefined || value === '' || (Array.isArray(value) && value.length === 0))
+      return [];
     if (Array.isArray(value) && value.some((item) => typeof item === 'object')) {
       return [`${indent}${key}:\n`, ...value.map((item) => `${indent}  ${describeItem(item)}\n`)];
     }
     if (Array.isArray(value)) return [`${indent}${key}: ${value.join(', ')}\n`];
     if (typeof value === 'object') return [`${indent}${key}:\n`, ...describeDetails(value, `${indent}  `)];
     const lines = textOf(value).trimEnd().split('\n');
-    return lines.length === 1 ? [`${indent}${key}: ${lines[0] ?? ''}\n`] : [`${indent}${key}:\n`, ...lines.map((line) => `${indent}  ${line}\n`)];
+    return lines.length === 1
+      ? [`${indent}${key}: ${lines[0] ?? ''}\n`]
+      : [`${indent}${key}:\n`, ...lines.map((line) => `${indent}  ${line}\n`)];
   });
 }
 
 function describeItem(item: unknown): string {
   if (typeof item !== 'object' || item === null) return textOf(item);
-  return Object.entries(item).map(([key, value]: [string, unknown]) => `${key} ${textOf(value)}`).join(', ');
+  return Object.entries(item)
+    .map(([key, value]: [string, unknown]) => `${key} ${textOf(value)}`)
+    .join(', ');
 }
 
 function textOf(value: unknown): string {
@@ -96,8 +107,13 @@ export function formatCount(number: number, noun: string): string {
 /** How long a protocol took, and the step that took the longest. */
 export function formatSteps(steps: readonly { readonly step: string; readonly millis: number }[]): string {
   const total = steps.reduce((sum, { millis }) => sum + millis, 0);
-  const slowest = steps.reduce<(typeof steps)[number] | undefined>((most, entry) => (most === undefined || entry.millis > most.millis ? entry : most), undefined);
-  return slowest === undefined ? formatMillis(total) : `${formatMillis(total)}, of which ${slowest.step} ${formatMillis(slowest.millis)}`;
+  const slowest = steps.reduce<(typeof steps)[number] | undefined>(
+    (most, entry) => (most === undefined || entry.millis > most.millis ? entry : most),
+    undefined,
+  );
+  return slowest === undefined
+    ? formatMillis(total)
+    : `${formatMillis(total)}, of which ${slowest.step} ${formatMillis(slowest.millis)}`;
 }
 
 /** A word as a POSIX shell reads it back. */
@@ -108,6 +124,9 @@ export function shellWord(word: string): string {
 /** A table with aligned columns; the first row is its head. */
 export function table(rows: readonly (readonly string[])[]): string[] {
   const widths: number[] = [];
-  for (const row of rows) for (const [index, cell] of row.entries()) widths[index] = Math.max(widths[index] ?? 0, cell.length);
-  return rows.map((row) => row.map((cell, index) => (index === row.length - 1 ? cell : cell.padEnd(widths[index] ?? 0))).join('  '));
+  for (const row of rows)
+    for (const [index, cell] of row.entries()) widths[index] = Math.max(widths[index] ?? 0, cell.length);
+  return rows.map((row) =>
+    row.map((cell, index) => (index === row.length - 1 ? cell : cell.padEnd(widths[index] ?? 0))).join('  '),
+  );
 }

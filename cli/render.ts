@@ -17,7 +17,12 @@ export interface Renderer {
 }
 
 export function createRenderer(output: Output): Renderer {
-  if (output.json) return { show: (progress) => output.event('progress', { ...progress, ...rateOf(progress) }), note: () => undefined, end: () => undefined };
+  if (output.json)
+    return {
+      show: (progress) => output.event('progress', { ...progress, ...rateOf(progress) }),
+      note: () => undefined,
+      end: () => undefined,
+    };
   if (output.quiet) return { show: () => undefined, note: () => undefined, end: () => undefined };
   const isRewritable = process.stderr.isTTY === true && process.env['TERM'] !== 'dumb';
   const clear = (): void => void (isRewritable && process.stderr.write(CLEAR_LINE));
@@ -56,9 +61,15 @@ function createStepClock(): (progress: Progress, label: string) => number {
   };
 }
 
-function rateOf({ bytesDone, bytesTotal, elapsedMillis }: Progress): { readonly bytesPerSecond: number; readonly secondsLeft: number | null } {
+function rateOf({ bytesDone, bytesTotal, elapsedMillis }: Progress): {
+  readonly bytesPerSecond: number;
+  readonly secondsLeft: number | null;
+} {
   const bytesPerSecond = elapsedMillis === 0 ? 0 : Math.round((bytesDone * 1000) / elapsedMillis);
-  const left = bytesTotal === null || bytesPerSecond === 0 ? null : Math.max(0, Math.round((bytesTotal - bytesDone) / bytesPerSecond));
+  const left =
+    bytesTotal === null || bytesPerSecond === 0
+      ? null
+      : Math.max(0, Math.round((bytesTotal - bytesDone) / bytesPerSecond));
   return { bytesPerSecond, secondsLeft: left };
 }
 
@@ -67,7 +78,8 @@ export function describeProgress(progress: Progress): string {
   const { step, phase, bytesDone, bytesTotal, filesDone, filesTotal, elapsedMillis } = progress;
   const { bytesPerSecond, secondsLeft } = rateOf(progress);
   const parts = [phase === 'begins' ? step : `${step}: ${phase}`];
-  if (bytesTotal !== null && bytesTotal > 0) parts.push(`${Math.min(100, Math.floor((bytesDone * 100) / bytesTotal))}% of ${formatBytes(bytesTotal)}`);
+  if (bytesTotal !== null && bytesTotal > 0)
+    parts.push(`${Math.min(100, Math.floor((bytesDone * 100) / bytesTotal))}% of ${formatBytes(bytesTotal)}`);
   if (secondsLeft !== null && secondsLeft > 0) parts.push(`${secondsLeft} s left`);
   else if (elapsedMillis >= 1000) parts.push(`${Math.floor(elapsedMillis / 1000)} s`);
   if (bytesPerSecond > 0) parts.push(`${formatBytes(bytesPerSecond)}/s`);

@@ -13,15 +13,34 @@ export interface ReplaceOptions {
 }
 
 /** @throws Stop approval_missing with the plan shown, when no digest is given */
-export async function replace(store: string, source: RestoreSource, options: ReplaceOptions, command: Command): Promise<void> {
+export async function replace(
+  store: string,
+  source: RestoreSource,
+  options: ReplaceOptions,
+  command: Command,
+): Promise<void> {
   const output = outputOf(command);
   await withHoldfast(command, [store], async (holdfast) => {
     if (options.confirm === undefined) {
-      const planned = await follow(holdfast, store, await holdfast.plan(store, source, operationOptions(command)), output);
+      const planned = await follow(
+        holdfast,
+        store,
+        await holdfast.plan(store, source, operationOptions(command)),
+        output,
+      );
       if (!output.json) process.stdout.write(`${describePlan(planned).join('\n')}\n`);
-      throw new Stop('approval_missing', 'nothing was done: the plan is to be confirmed by its digest', { digest: planned.digest, confirm: confirmLine(command, store, source, planned), ...(output.json ? { plan: planned.plan } : {}) });
+      throw new Stop('approval_missing', 'nothing was done: the plan is to be confirmed by its digest', {
+        digest: planned.digest,
+        confirm: confirmLine(command, store, source, planned),
+        ...(output.json ? { plan: planned.plan } : {}),
+      });
     }
-    const report = await follow(holdfast, store, await holdfast.restore(store, source, options.confirm, operationOptions(command, options.operation)), output);
+    const report = await follow(
+      holdfast,
+      store,
+      await holdfast.restore(store, source, options.confirm, operationOptions(command, options.operation)),
+      output,
+    );
     output.result(report, describeReport(report));
   });
 }

@@ -5,15 +5,25 @@ import { Stop } from '../domain/stop.js';
 export function withSuggestion(stop: Stop): Stop {
   const { store, stores } = stop.details;
   if (stop.code !== 'definition_missing' || typeof store !== 'string' || !Array.isArray(stores)) return stop;
-  const closest = closestName(store, stores.filter((name): name is string => typeof name === 'string'));
+  const closest = closestName(
+    store,
+    stores.filter((name): name is string => typeof name === 'string'),
+  );
   return closest === undefined ? stop : new Stop(stop.code, `${stop.message} (did you mean ${closest}?)`, stop.details);
 }
 
 /** The one name nearest to `wanted`; undefined when several are as near, or none is near. */
 export function closestName(wanted: string, names: readonly string[]): string | undefined {
-  const near = names.map((name) => ({ name, distance: editDistance(wanted, name) })).sort((left, right) => left.distance - right.distance);
+  const near = names
+    .map((name) => ({ name, distance: editDistance(wanted, name) }))
+    .sort((left, right) => left.distance - right.distance);
   const [first, second] = near;
-  if (first === undefined || first.distance > Math.max(1, Math.floor(first.name.length * 0.4)) || first.distance === second?.distance) return undefined;
+  if (
+    first === undefined ||
+    first.distance > Math.max(1, Math.floor(first.name.length * 0.4)) ||
+    first.distance === second?.distance
+  )
+    return undefined;
   return first.name;
 }
 

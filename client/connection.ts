@@ -57,11 +57,18 @@ export interface EngineTarget {
 export function clusterTarget(environment: Environment): EngineTarget | undefined {
   const address = setting(environment, 'TEMPORAL_ADDRESS');
   if (address === undefined) return undefined;
-  const overrideEnvVars = Object.fromEntries(Object.entries(environment).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])));
+  const overrideEnvVars = Object.fromEntries(
+    Object.entries(environment).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])),
+  );
   const { connectionOptions, namespace } = loadClientConnectConfig({ overrideEnvVars });
   const { tls, apiKey, metadata } = connectionOptions;
   return {
-    options: { address, ...(tls === undefined ? {} : { tls }), ...(apiKey === undefined ? {} : { apiKey }), ...(metadata === undefined ? {} : { metadata }) },
+    options: {
+      address,
+      ...(tls === undefined ? {} : { tls }),
+      ...(apiKey === undefined ? {} : { apiKey }),
+      ...(metadata === undefined ? {} : { metadata }),
+    },
     namespace: namespace ?? 'default',
   };
 }
@@ -74,13 +81,19 @@ export async function connectEngine(target: EngineTarget): Promise<EngineConnect
     connection = await Connection.connect({ ...options, connectTimeout: ENGINE_LIMITS.connectMillis });
     const answering = connection;
     const deadline = Date.now() + ENGINE_LIMITS.connectMillis;
-    const described = await answering.withDeadline(deadline, () => answering.workflowService.describeNamespace({ namespace }));
+    const described = await answering.withDeadline(deadline, () =>
+      answering.workflowService.describeNamespace({ namespace }),
+    );
     const namespaceId = described.namespaceInfo?.id;
     if (typeof namespaceId !== 'string' || namespaceId === '') throw new Error('the namespace has no id');
     return { connection, namespace, namespaceId };
   } catch (error) {
     await connection?.close();
-    const details = { address: options.address, namespace, reason: error instanceof Error ? error.message : String(error) };
+    const details = {
+      address: options.address,
+      namespace,
+      reason: error instanceof Error ? error.message : String(error),
+    };
     throw new Stop('engine_unreachable', `temporal at ${options.address} does not answer`, details, { cause: error });
   }
 }
@@ -118,13 +131,26 @@ export async function openEngine(options: OpenEngineOptions = {}): Promise<Engin
 function assertSameHost(ready: EngineReady, environment: Environment): void {
   const wanted = { host: hostName(environment), definitionsDirectory: definitionsDirectory(environment) };
   if (ready.host === wanted.host && ready.definitionsDirectory === wanted.definitionsDirectory) return;
-  throw new Stop('ambiguous_intent', 'the running worker has another host name or definitions directory than this command', {
-    running: { host: ready.host, definitionsDirectory: ready.definitionsDirectory, supervisorPid: ready.supervisorPid },
-    wanted,
-  });
+  throw new Stop(
+    'ambiguous_intent',
+    'the running worker has another host name or definitions directory than this command',
+    {
+      running: {
+        host: ready.host,
+        definitionsDirectory: ready.definitionsDirectory,
+        supervisorPid: ready.supervisorPid,
+      },
+      wanted,
+    },
+  );
 }
 
-function sessionOf(engine: EngineConnection, address: string, attachment: Attachment | undefined, environment: Environment): EngineSession {
+function sessionOf(
+  engine: EngineConnection,
+  address: string,
+  attachment: Attachment | undefined,
+  environment: Environment,
+): EngineSession {
   const { connection, namespace, namespaceId } = engine;
   const uiAddress = attachment?.ready().uiAddress ?? setting(environment, 'HOLDFAST_UI_ADDRESS');
   const base = uiAddress?.replace(/\/+$/, '');

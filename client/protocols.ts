@@ -1,13 +1,30 @@
 // The typed API of the protocols: what the command line, and any other program, starts and follows them with.
 // Every operation has an id of its own, made here; the engine's workflow ids are domain/names.ts.
 import { randomUUID } from 'node:crypto';
-import { ServiceError, WorkflowExecutionAlreadyStartedError, WorkflowFailedError, WorkflowNotFoundError } from '@temporalio/client';
+import {
+  ServiceError,
+  WorkflowExecutionAlreadyStartedError,
+  WorkflowFailedError,
+  WorkflowNotFoundError,
+} from '@temporalio/client';
 import type { WorkflowHandle } from '@temporalio/client';
 import { ApplicationFailure, CancelledFailure, TemporalFailure } from '@temporalio/common';
 import { LIMITS } from '../domain/limits.js';
 import { WORKFLOW_QUEUE, executionId, requestId } from '../domain/names.js';
 import { checkOrder, isStoreName } from '../domain/protocol.js';
-import type { BackupOrder, BackupReport, Order, PlanOrder, PlanReport, Progress, RequestOrder, RestoreReport, RestoreSource, VerifyOrder, VerifyReport } from '../domain/protocol.js';
+import type {
+  BackupOrder,
+  BackupReport,
+  Order,
+  PlanOrder,
+  PlanReport,
+  Progress,
+  RequestOrder,
+  RestoreReport,
+  RestoreSource,
+  VerifyOrder,
+  VerifyReport,
+} from '../domain/protocol.js';
 import { Stop, isStopCode } from '../domain/stop.js';
 import type { StopDetails } from '../domain/stop.js';
 import type { EngineSession } from './connection.js';
@@ -49,7 +66,12 @@ export interface Holdfast {
   backup(store: string, options: OperationOptions): Promise<Operation<BackupReport>>;
   plan(store: string, source: RestoreSource, options: OperationOptions): Promise<Operation<PlanReport>>;
   /** Plans, then restores or rolls back if the plan's digest is `confirm`. */
-  restore(store: string, source: RestoreSource, confirm: string, options: OperationOptions): Promise<Operation<RestoreReport>>;
+  restore(
+    store: string,
+    source: RestoreSource,
+    confirm: string,
+    options: OperationOptions,
+  ): Promise<Operation<RestoreReport>>;
   verify(store: string, backup: string, options: OperationOptions): Promise<Operation<VerifyReport>>;
   /** Asks the execution of a store to undo and end. @throws Stop artefact_missing when none is running */
   cancel(store: string): Promise<{ readonly workflowId: string }>;
@@ -87,7 +109,12 @@ export function createHoldfast(session: EngineSession): Holdfast {
   };
   const progress = async (workflowId: string, runId?: string): Promise<RunProgress> => {
     const description = await client.workflow.getHandle(workflowId, runId).describe();
-    return { workflowId, runId: description.runId, status: description.status.name, ...newestProgress(description.raw.pendingActivities ?? []) };
+    return {
+      workflowId,
+      runId: description.runId,
+      status: description.status.name,
+      ...newestProgress(description.raw.pendingActivities ?? []),
+    };
   };
   return {
     async backup(store, options) {
@@ -99,7 +126,12 @@ export function createHoldfast(session: EngineSession): Holdfast {
       return start<PlanReport>('plan', requestId(store, order.operation), order);
     },
     async restore(store, source, confirm, options) {
-      const order: RequestOrder = { ...orderOf(store, options), source, confirm, deadlineMillis: LIMITS.approvalDeadlineMillis };
+      const order: RequestOrder = {
+        ...orderOf(store, options),
+        source,
+        confirm,
+        deadlineMillis: LIMITS.approvalDeadlineMillis,
+      };
       return start<RestoreReport>('request', requestId(store, order.operation), order);
     },
     async verify(store, backup, options) {
@@ -116,7 +148,9 @@ export function createHoldfast(session: EngineSession): Holdfast {
     progress,
   };
 
-  async function openRun(workflowId: string): Promise<{ readonly workflowId: string; readonly runId: string } | undefined> {
+  async function openRun(
+    workflowId: string,
+  ): Promise<{ readonly workflowId: string; readonly runId: string } | undefined> {
     try {
       const { status, runId } = await client.workflow.getHandle(workflowId).describe();
       return status.name === 'RUNNING' ? { workflowId, runId } : undefined;
@@ -132,14 +166,21 @@ export function createHoldfast(session: EngineSession): Holdfast {
     const found: { workflowId: string; runId: string }[] = [];
     const execution = await openRun(executionId(store));
     if (execution !== undefined) found.push(execution);
-    for await (const run of client.workflow.list({ query: `HoldfastStore = '${store}' AND ExecutionStatus = 'Running'` })) {
+    for await (const run of client.workflow.list({
+      query: `HoldfastStore = '${store}' AND ExecutionStatus = 'Running'`,
+    })) {
       if (run.workflowId !== executionId(store)) found.push({ workflowId: run.workflowId, runId: run.runId });
     }
     return found.sort((left, right) => left.workflowId.length - right.workflowId.length);
   }
 }
 
-function operationOf<Report>(session: EngineSession, operation: string, handle: WorkflowHandle, runId: string): Operation<Report> {
+function operationOf<Report>(
+  session: EngineSession,
+  operation: string,
+  handle: WorkflowHandle,
+  runId: string,
+): Operation<Report> {
   return {
     operation,
     workflowId: handle.workflowId,
@@ -183,7 +224,8 @@ function newestProgress(pending: readonly PendingActivity[]): Pick<RunProgress, 
     const data = activity.heartbeatDetails?.payloads?.[0]?.data;
     const message = activity.lastFailure?.message;
     const lastFailure = typeof message === 'string' ? { attempt: activity.attempt ?? 1, message } : null;
-    if (data !== undefined && data !== null) return { progress: JSON.parse(new TextDecoder().decode(data)) as Progress, lastFailure };
+    if (data !== undefined && data !== null)
+      return { progress: JSON.parse(new TextDecoder().decode(data)) as Progress, lastFailure };
     if (lastFailure !== null) return { progress: null, lastFailure };
   }
   return { progress: null, lastFailure: null };

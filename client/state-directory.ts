@@ -54,8 +54,10 @@ export function ensurePrivateDirectory(path: string): void {
 export function asEnvironmentStop(error: unknown, path: string): unknown {
   if (!(error instanceof Error) || !('code' in error) || error instanceof Stop) return error;
   const details = { path, errno: error.code };
-  if (error.code === 'EACCES' || error.code === 'EPERM') return new Stop('permission_denied', 'the system denied access', details, { cause: error });
-  if (error.code === 'ENOSPC' || error.code === 'EDQUOT') return new Stop('no_space', 'the filesystem is full', details, { cause: error });
+  if (error.code === 'EACCES' || error.code === 'EPERM')
+    return new Stop('permission_denied', 'the system denied access', details, { cause: error });
+  if (error.code === 'ENOSPC' || error.code === 'EDQUOT')
+    return new Stop('no_space', 'the filesystem is full', details, { cause: error });
   return new Stop('io_error', 'the system refused a read or a write', details, { cause: error });
 }
 
@@ -66,7 +68,11 @@ export function asEnvironmentStop(error: unknown, path: string): unknown {
 export function engineKey(environment: Environment): string {
   const address = setting(environment, 'TEMPORAL_ADDRESS');
   if (address === undefined) return 'embedded';
-  const cluster = JSON.stringify([address, setting(environment, 'TEMPORAL_NAMESPACE'), setting(environment, 'TEMPORAL_PROFILE')]);
+  const cluster = JSON.stringify([
+    address,
+    setting(environment, 'TEMPORAL_NAMESPACE'),
+    setting(environment, 'TEMPORAL_PROFILE'),
+  ]);
   return createHash('sha256').update(cluster).digest('hex').slice(0, 12);
 }
 

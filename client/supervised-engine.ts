@@ -12,7 +12,11 @@ import { attachSupervisor } from './supervisor-link.js';
 import type { EngineReady, SupervisorLink } from './supervisor-link.js';
 
 /** Attaches to the running supervisor, or starts one and attaches to whichever then holds the lock. */
-export async function supervisedEngine(paths: SupervisorPaths, environment: Environment, onProgress: (line: string) => void): Promise<SupervisorLink> {
+export async function supervisedEngine(
+  paths: SupervisorPaths,
+  environment: Environment,
+  onProgress: (line: string) => void,
+): Promise<SupervisorLink> {
   ensurePrivateDirectory(paths.directory);
   const deadline = performance.now() + ENGINE_LIMITS.startMillisMax;
   let starting: { ended: boolean } | undefined;
@@ -37,7 +41,12 @@ function startSupervisor(paths: SupervisorPaths, environment: Environment): { en
   try {
     const program = fileURLToPath(new URL('../workers/supervisor-process.js', import.meta.url));
     const env = { ...environment, HOLDFAST_STATE_DIRECTORY: paths.directory };
-    const child = spawn(process.execPath, [program], { detached: true, stdio: ['ignore', log, log], cwd: paths.directory, env });
+    const child = spawn(process.execPath, [program], {
+      detached: true,
+      stdio: ['ignore', log, log],
+      cwd: paths.directory,
+      env,
+    });
     child.once('exit', () => (state.ended = true));
     child.once('error', () => (state.ended = true));
     child.unref();
@@ -69,7 +78,11 @@ export interface Attachment {
  * Keeps a supervisor for the length of the session: one that was killed is replaced, at the same address, so that runs
  * and calls go on. Where that fails the gRPC connection is closed, which ends every call, and close() says why.
  */
-export function keepAttached(first: SupervisorLink, connection: Connection, attach: () => Promise<SupervisorLink>): Attachment {
+export function keepAttached(
+  first: SupervisorLink,
+  connection: Connection,
+  attach: () => Promise<SupervisorLink>,
+): Attachment {
   const address = first.ready().address;
   let link = first;
   let closed = false;
@@ -80,7 +93,10 @@ export function keepAttached(first: SupervisorLink, connection: Connection, atta
       if (closed) return next.close();
       link = next;
       if (next.ready().address !== address) {
-        throw new Stop('engine_unreachable', 'the engine came back at another address', { address, now: next.ready().address });
+        throw new Stop('engine_unreachable', 'the engine came back at another address', {
+          address,
+          now: next.ready().address,
+        });
       }
     }
   };

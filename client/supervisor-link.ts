@@ -71,7 +71,10 @@ function failureOf(message: EngineFailure): Error {
  * it was just ending. STOPs: whatever ended the supervisor's start, engine_unavailable when it says nothing,
  * permission_denied when the socket is another user's.
  */
-export function attachSupervisor(socketPath: string, onProgress: (line: string) => void): Promise<SupervisorLink | 'absent'> {
+export function attachSupervisor(
+  socketPath: string,
+  onProgress: (line: string) => void,
+): Promise<SupervisorLink | 'absent'> {
   return new Promise((resolve, reject) => {
     const { result: socket, release } = withSocketPath(socketPath, (path) => connect(path));
     let latest: EngineReady | undefined;
@@ -115,7 +118,9 @@ function parseMessage(line: string): SupervisorMessage {
   try {
     return JSON.parse(line);
   } catch (error) {
-    return { error: { code: 'defect', message: `the supervisor does not keep to its protocol: ${String(error)}`, details: {} } };
+    return {
+      error: { code: 'defect', message: `the supervisor does not keep to its protocol: ${String(error)}`, details: {} },
+    };
   }
 }
 

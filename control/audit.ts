@@ -67,7 +67,10 @@ export async function readAudit(controlDirectory: string): Promise<readonly Audi
   return completeLines(text).map((line, index) => {
     const entry = parseEntry(line);
     if (entry?.previousSha256 !== previous || entry.number !== index + 1) {
-      throw new Stop('checksum_mismatch', `line ${index + 1} of the audit log is not bound to the one before it`, { line: index + 1, path: auditPath(controlDirectory) });
+      throw new Stop('checksum_mismatch', `line ${index + 1} of the audit log is not bound to the one before it`, {
+        line: index + 1,
+        path: auditPath(controlDirectory),
+      });
     }
     previous = digest(line);
     return entry;
@@ -86,5 +89,8 @@ function parseEntry(line: string): AuditEntry | null {
 
 /** A line torn by a power cut was never acknowledged: what it announced did not happen, the next line takes its place. */
 function completeLines(text: string): string[] {
-  return text.split('\n').slice(0, -1).filter((line) => line.length > 0);
+  return text
+    .split('\n')
+    .slice(0, -1)
+    .filter((line) => line.length > 0);
 }

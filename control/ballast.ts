@@ -14,7 +14,8 @@ const ballastPath = (controlDirectory: string): string => join(controlDirectory,
 /** Before anything is begun that may fill the disk. @throws Stop no_space */
 export async function ensureBallast(controlDirectory: string): Promise<void> {
   // Random, because zeros take no space on a filesystem that compresses
-  if (!existsSync(ballastPath(controlDirectory))) await writeFileDurable(ballastPath(controlDirectory), randomBytes(BALLAST_BYTES), 0o600);
+  if (!existsSync(ballastPath(controlDirectory)))
+    await writeFileDurable(ballastPath(controlDirectory), randomBytes(BALLAST_BYTES), 0o600);
 }
 
 /** Gives the space free. Idempotent; the next lock puts it back. */

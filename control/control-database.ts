@@ -107,7 +107,10 @@ export class ControlDatabase {
         break;
       } catch (error) {
         if (!(error instanceof Database.SqliteError) || !error.code.startsWith('SQLITE_BUSY')) throw error;
-        if (waited >= SECTION_WAIT_MILLIS) throw new Stop('store_locked', 'another critical section of the store does not end', { waitedMillis: waited });
+        if (waited >= SECTION_WAIT_MILLIS)
+          throw new Stop('store_locked', 'another critical section of the store does not end', {
+            waitedMillis: waited,
+          });
         await sleep(10);
       }
     }
@@ -124,7 +127,9 @@ export class ControlDatabase {
   }
 
   lock(): LockState {
-    const row = this.#database.prepare<[], { token: number; owner: string | null }>('SELECT token, owner FROM lock WHERE slot = 1').get();
+    const row = this.#database
+      .prepare<[], { token: number; owner: string | null }>('SELECT token, owner FROM lock WHERE slot = 1')
+      .get();
     if (row === undefined) throw new Error('defect: lock.db without its row');
     return { token: row.token, owner: row.owner === null ? null : (JSON.parse(row.owner) as LockOwner) };
   }
@@ -150,7 +155,9 @@ export class ControlDatabase {
     const { token, owner } = this.lock();
     if (owner === null || token !== grant.token || owner.operation !== grant.operation) {
       throw new Stop('lock_lost', `token ${grant.token} of operation ${grant.operation} is not the present one`, {
-        token: grant.token, presentToken: token, presentOperation: owner?.operation ?? null,
+        token: grant.token,
+        presentToken: token,
+        presentOperation: owner?.operation ?? null,
       });
     }
     return owner;
@@ -159,14 +166,16 @@ export class ControlDatabase {
   operation(id: string): OperationRecord | undefined {
     return this.#database
       .prepare<[string], OperationRecord>(
-        `SELECT operation, protocol, run_id AS runId, workflow_id AS workflowId, began_at AS beganAt, ended_at AS endedAt, outcome FROM operations WHERE operation = ?`)
+        `SELECT operation, protocol, run_id AS runId, workflow_id AS workflowId, began_at AS beganAt, ended_at AS endedAt, outcome FROM operations WHERE operation = ?`,
+      )
       .get(id);
   }
 
   openOperations(): readonly OperationRecord[] {
     return this.#database
       .prepare<[], OperationRecord>(
-        `SELECT operation, protocol, run_id AS runId, workflow_id AS workflowId, began_at AS beganAt, ended_at AS endedAt, outcome FROM operations WHERE ended_at IS NULL ORDER BY began_at`)
+        `SELECT operation, protocol, run_id AS runId, workflow_id AS workflowId, began_at AS beganAt, ended_at AS endedAt, outcome FROM operations WHERE ended_at IS NULL ORDER BY began_at`,
+      )
       .all();
   }
 
@@ -177,11 +186,15 @@ export class ControlDatabase {
   }
 
   endOperation(operation: string, outcome: string): void {
-    this.#database.prepare('UPDATE operations SET ended_at = ?, outcome = ? WHERE operation = ? AND ended_at IS NULL').run(now(), outcome, operation);
+    this.#database
+      .prepare('UPDATE operations SET ended_at = ?, outcome = ? WHERE operation = ? AND ended_at IS NULL')
+      .run(now(), outcome, operation);
   }
 
   journal(operation: string, event: JournalEvent): void {
-    this.#database.prepare('INSERT INTO journal (operation, at, event) VALUES (?, ?, ?)').run(operation, now(), JSON.stringify(event));
+    this.#database
+      .prepare('INSERT INTO journal (operation, at, event) VALUES (?, ?, ?)')
+      .run(operation, now(), JSON.stringify(event));
   }
 
   events(operation: string): readonly JournalEvent[] {
@@ -194,7 +207,9 @@ export class ControlDatabase {
   /** When an event of an operation was last journaled, RFC 3339. */
   timeOf(operation: string, event: JournalEvent['event']): string | undefined {
     return this.#database
-      .prepare<[string, string], { at: string }>("SELECT at FROM journal WHERE operation = ? AND json_extract(event, '$.event') = ? ORDER BY id DESC LIMIT 1")
+      .prepare<[string, string], { at: string }>(
+        "SELECT at FROM journal WHERE operation = ? AND json_extract(event, '$.event') = ? ORDER BY id DESC LIMIT 1",
+      )
       .get(operation, event)?.at;
   }
 
@@ -212,19 +227,27 @@ export class ControlDatabase {
   rollbackPoints(): readonly RollbackPoint[] {
     return this.#database
       .prepare<[], { id: string; number: number; createdAt: string; protocol: string; roots: string }>(
-        'SELECT id, number, created_at AS createdAt, protocol, roots FROM rollback_points ORDER BY number DESC')
+        'SELECT id, number, created_at AS createdAt, protocol, roots FROM rollback_points ORDER BY number DESC',
+      )
       .all()
       .map((row) => ({ ...row, roots: JSON.parse(row.roots) as RollbackPoint['roots'] }));
   }
 
   witnesses(): readonly Witness[] {
-    return this.#database.prepare<[], Witness>('SELECT root, path, "table", "column", value, seen_in AS seenIn FROM witnesses').all();
+    return this.#database
+      .prepare<[], Witness>('SELECT root, path, "table", "column", value, seen_in AS seenIn FROM witnesses')
+      .all();
   }
 
   /** Keeps the highest value ever seen of each sequence (SM-4). */
   raiseWitness(witness: Witness): void {
     const known = this.witnesses().find(
-      (entry) => entry.root === witness.root && entry.path === witness.path && entry.table === witness.table && entry.column === witness.column);
+      (entry) =>
+        entry.root === witness.root &&
+        entry.path === witness.path &&
+        entry.table === witness.table &&
+        entry.column === witness.column,
+    );
     if (known !== undefined && BigInt(known.value) >= BigInt(witness.value)) return;
     this.#database
       .prepare('INSERT OR REPLACE INTO witnesses VALUES (?, ?, ?, ?, ?, ?)')
@@ -244,7 +267,9 @@ export class ControlDatabase {
 
   /** When integrity_check last passed on exactly these bytes. */
   verdict(sha256: string): string | undefined {
-    return this.#database.prepare<[string], { at: string }>('SELECT checked_at AS at FROM verdicts WHERE sha256 = ?').get(sha256)?.at;
+    return this.#database
+      .prepare<[string], { at: string }>('SELECT checked_at AS at FROM verdicts WHERE sha256 = ?')
+      .get(sha256)?.at;
   }
 
   recordVerdict(sha256: string, checkedAt: string): void {
@@ -254,7 +279,10 @@ export class ControlDatabase {
 
 /** Opens lock.db for one use and closes it whatever happens. The control directory is made durable first: SQLite only
  * syncs the directory that its file is in. */
-export async function withControlDatabase<T>(controlDirectory: string, use: (database: ControlDatabase) => T | Promise<T>): Promise<T> {
+export async function withControlDatabase<T>(
+  controlDirectory: string,
+  use: (database: ControlDatabase) => T | Promise<T>,
+): Promise<T> {
   await ensureControlDirectory(controlDirectory);
   try {
     const database = ControlDatabase.open(controlDirectory);

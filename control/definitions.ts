@@ -24,7 +24,11 @@ export async function loadDefinition(directory: string, store: string): Promise<
   const all = await loadDefinitions(directory);
   const found = all.find((definition) => definition.store === store);
   if (found === undefined) {
-    throw new Stop('definition_missing', `there is no ${store}.yaml in ${directory}`, { directory, store, stores: all.map((definition) => definition.store) });
+    throw new Stop('definition_missing', `there is no ${store}.yaml in ${directory}`, {
+      directory,
+      store,
+      stores: all.map((definition) => definition.store),
+    });
   }
   return found;
 }
@@ -64,7 +68,9 @@ async function readUnlessRemoved(path: string): Promise<StoreDefinition | null> 
     } catch (error) {
       if (!(await isListed(path))) return null;
       // It may have gone and come back meanwhile, as files that are replaced do
-      const isAbsence = (error instanceof Stop && error.code === 'definition_missing') || (error as NodeJS.ErrnoException).code === 'ENOENT';
+      const isAbsence =
+        (error instanceof Stop && error.code === 'definition_missing') ||
+        (error as NodeJS.ErrnoException).code === 'ENOENT';
       if (!isAbsence || tries === READ_TRIES) throw error;
       await sleep(READ_PAUSE_MILLIS);
     }
@@ -86,13 +92,18 @@ async function assertTrusted(path: string): Promise<void> {
   try {
     facts = await stat(path);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') throw new Stop('definition_missing', `${path} does not exist`, { path });
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT')
+      throw new Stop('definition_missing', `${path} does not exist`, { path });
     throw translateErrno(error, { path });
   }
   const self = process.getuid?.() ?? 0;
   const owned = facts.uid === 0 || facts.uid === self;
   if (!owned || (facts.mode & 0o022) !== 0) {
-    throw new Stop('definition_untrusted', `${path} can be written by others`, { path, uid: facts.uid, mode: (facts.mode & 0o7777).toString(8) });
+    throw new Stop('definition_untrusted', `${path} can be written by others`, {
+      path,
+      uid: facts.uid,
+      mode: (facts.mode & 0o7777).toString(8),
+    });
   }
 }
 
@@ -103,14 +114,18 @@ async function readDefinition(path: string): Promise<StoreDefinition> {
   const file = await open(path, 'r');
   let text: string;
   try {
-    if ((await file.stat()).size > LIMITS.definitionBytesMax) throw new Stop('definition_invalid', `${path} is too large`, { path });
+    if ((await file.stat()).size > LIMITS.definitionBytesMax)
+      throw new Stop('definition_invalid', `${path} is too large`, { path });
     text = await file.readFile('utf8');
   } finally {
     await file.close();
   }
   const definition = parseDefinition(text, path);
   const name = `${definition.store}.yaml`;
-  if (!path.endsWith(`/${name}`)) throw new Stop('definition_invalid', `${path} defines store ${definition.store}; its file is called ${name}`, { path });
+  if (!path.endsWith(`/${name}`))
+    throw new Stop('definition_invalid', `${path} defines store ${definition.store}; its file is called ${name}`, {
+      path,
+    });
   return definition;
 }
 
@@ -125,7 +140,10 @@ export function parseDefinition(text: string, path: string): StoreDefinition {
   const syntax = document.errors[0];
   if (syntax !== undefined) {
     const line = syntax.linePos?.[0].line ?? 1;
-    throw new Stop('definition_invalid', `${path}:${line}: ${syntax.message.split('\n')[0] ?? 'not YAML'}`, { path, line });
+    throw new Stop('definition_invalid', `${path}:${line}: ${syntax.message.split('\n')[0] ?? 'not YAML'}`, {
+      path,
+      line,
+    });
   }
   const parsed = storeDefinitionSchema.safeParse(document.toJS({ maxAliasCount: 0 }));
   if (parsed.success) return toStoreDefinition(parsed.data);
@@ -135,7 +153,11 @@ export function parseDefinition(text: string, path: string): StoreDefinition {
     return { line: lines.linePos(node?.range?.[0] ?? 0).line, key: issue.path.join('.'), problem: issue.message };
   });
   const first = problems[0];
-  throw new Stop('definition_invalid', `${path}:${first?.line ?? 1}: ${first?.key ?? ''}: ${first?.problem ?? 'malformed'}`, { path, problems });
+  throw new Stop(
+    'definition_invalid',
+    `${path}:${first?.line ?? 1}: ${first?.key ?? ''}: ${first?.problem ?? 'malformed'}`,
+    { path, problems },
+  );
 }
 
 /** What a problem is about: the key itself when it is one too many, else the value, or what is nearest around it. */
@@ -152,17 +174,30 @@ function nodeAt(document: Document, path: readonly (string | number)[], key: str
 async function assertRootsApart(definitions: readonly StoreDefinition[]): Promise<void> {
   const places: { readonly owner: string; readonly path: string; readonly isDestination: boolean }[] = [];
   for (const definition of definitions) {
-    for (const root of definition.roots) places.push({ owner: `${definition.store}/${root.name}`, path: await resolved(root.path), isDestination: false });
-    places.push({ owner: `${definition.store} backup.destination`, path: await resolved(definition.backup.destination), isDestination: true });
+    for (const root of definition.roots)
+      places.push({ owner: `${definition.store}/${root.name}`, path: await resolved(root.path), isDestination: false });
+    places.push({
+      owner: `${definition.store} backup.destination`,
+      path: await resolved(definition.backup.destination),
+      isDestination: true,
+    });
   }
   for (const { owner, path } of places) {
-    if (path.split('/').includes('.holdfast')) throw new Stop('roots_overlap', `${owner} lies in a control directory`, { first: path });
+    if (path.split('/').includes('.holdfast'))
+      throw new Stop('roots_overlap', `${owner} lies in a control directory`, { first: path });
   }
   for (const [index, first] of places.entries()) {
     for (const second of places.slice(index + 1)) {
       if (first.isDestination && second.isDestination) continue;
-      if (first.path === second.path || first.path.startsWith(`${second.path}/`) || second.path.startsWith(`${first.path}/`)) {
-        throw new Stop('roots_overlap', `${first.owner} and ${second.owner} overlap`, { first: first.path, second: second.path });
+      if (
+        first.path === second.path ||
+        first.path.startsWith(`${second.path}/`) ||
+        second.path.startsWith(`${first.path}/`)
+      ) {
+        throw new Stop('roots_overlap', `${first.owner} and ${second.owner} overlap`, {
+          first: first.path,
+          second: second.path,
+        });
       }
     }
   }

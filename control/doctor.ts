@@ -26,13 +26,21 @@ export async function examineStore(definition: StoreDefinition): Promise<readonl
       findings.push({ check: name, ...(await look()) });
     } catch (error) {
       if (!(error instanceof Stop)) throw error;
-      findings.push({ check: name, state: 'stop', what: `${error.code}: ${error.message}`, remedy: STOPS[error.code].remedy });
+      findings.push({
+        check: name,
+        state: 'stop',
+        what: `${error.code}: ${error.message}`,
+        remedy: STOPS[error.code].remedy,
+      });
     }
   };
   let room: StoreRoom | undefined;
   await check('exchange', async () => {
     room = await roomOf(definition);
-    return { state: 'good', what: room.roots.map((root) => `${root.definition.name}: by ${root.mode} (${root.why})`).join('; ') };
+    return {
+      state: 'good',
+      what: room.roots.map((root) => `${root.definition.name}: by ${root.mode} (${root.why})`).join('; '),
+    };
   });
   for (const root of definition.roots) {
     await check(`filesystem of ${root.name}`, async () => {
@@ -43,7 +51,13 @@ export async function examineStore(definition: StoreDefinition): Promise<readonl
       const members = selectMembers(root, await walkTree(root.path, { detectDatabases: true }));
       const unlisted = members.databases.filter((database) => !database.listed).map(({ entry }) => entry.path);
       const what = `${members.databases.length} databases, ${members.files.length} files, ${members.outside.length} entries outside (a restore carries them over)`;
-      return unlisted.length === 0 ? { state: 'good', what } : { state: 'note', what: `${what}; not listed: ${unlisted.slice(0, 5).join(', ')}`, remedy: 'list these databases, to have their tables checked' };
+      return unlisted.length === 0
+        ? { state: 'good', what }
+        : {
+            state: 'note',
+            what: `${what}; not listed: ${unlisted.slice(0, 5).join(', ')}`,
+            remedy: 'list these databases, to have their tables checked',
+          };
     });
   }
   await check('destination', async () => checkDestination(definition.backup.destination));
@@ -63,23 +77,51 @@ function checkDestination(destination: string): Omit<Finding, 'check'> {
   } catch {
     return { state: 'stop', what: `${existing} can't be written`, remedy: 'give it to the user of the worker' };
   }
-  return { state: 'good', what: existing === destination ? `${destination} can be written` : `${destination} will be made` };
+  return {
+    state: 'good',
+    what: existing === destination ? `${destination} can be written` : `${destination} will be made`,
+  };
 }
 
 async function checkUsers(definition: StoreDefinition): Promise<Omit<Finding, 'check'>> {
-  const { users, cannotTell } = await findUsers(definition.roots.map((root) => root.path), []);
+  const { users, cannotTell } = await findUsers(
+    definition.roots.map((root) => root.path),
+    [],
+  );
   const hasDetach = definition.hooks.detach !== undefined;
-  const used = users.length === 0 ? 'nobody uses the store now' : `used by ${[...new Set(users.map((user) => `${user.command} (${user.pid})`))].slice(0, 5).join(', ')}`;
+  const used =
+    users.length === 0
+      ? 'nobody uses the store now'
+      : `used by ${[...new Set(users.map((user) => `${user.command} (${user.pid})`))].slice(0, 5).join(', ')}`;
   if (hasDetach) return { state: 'good', what: `${used}; a restore detaches the application by its hook` };
   if (cannotTell.length > 0) {
-    return { state: 'stop', what: `${used}; ${cannotTell.length} processes can't be inspected: a restore is STOP cannot_tell_in_use`, remedy: STOPS.cannot_tell_in_use.remedy };
+    return {
+      state: 'stop',
+      what: `${used}; ${cannotTell.length} processes can't be inspected: a restore is STOP cannot_tell_in_use`,
+      remedy: STOPS.cannot_tell_in_use.remedy,
+    };
   }
-  return users.length === 0 ? { state: 'good', what: used } : { state: 'note', what: `${used}: a restore is STOP store_in_use until they end`, remedy: STOPS.store_in_use.remedy };
+  return users.length === 0
+    ? { state: 'good', what: used }
+    : {
+        state: 'note',
+        what: `${used}: a restore is STOP store_in_use until they end`,
+        remedy: STOPS.store_in_use.remedy,
+      };
 }
 
 async function checkState(room: StoreRoom): Promise<Omit<Finding, 'check'>> {
   const status = await readStatus(room);
-  if (status.fence !== null) return { state: 'stop', what: `fenced since ${status.fence.since}`, remedy: STOPS.fenced.remedy };
-  if (status.debts.length > 0 && status.lock.liveness !== 'alive') return { state: 'stop', what: `operation ${status.debts[0]?.operation ?? ''} was left unfinished`, remedy: `run \`holdfast recover ${status.store}\`` };
-  return { state: 'good', what: status.lock.owner === null ? 'not locked, not fenced' : `operation ${status.lock.owner.operation} is running` };
+  if (status.fence !== null)
+    return { state: 'stop', what: `fenced since ${status.fence.since}`, remedy: STOPS.fenced.remedy };
+  if (status.debts.length > 0 && status.lock.liveness !== 'alive')
+    return {
+      state: 'stop',
+      what: `operation ${status.debts[0]?.operation ?? ''} was left unfinished`,
+      remedy: `run \`holdfast recover ${status.store}\``,
+    };
+  return {
+    state: 'good',
+    what: status.lock.owner === null ? 'not locked, not fenced' : `operation ${status.lock.owner.operation} is running`,
+  };
 }

@@ -33,7 +33,11 @@ export async function liftFence(controlDirectory: string): Promise<void> {
 export async function readFence(controlDirectory: string): Promise<Fence | undefined> {
   try {
     const fence = JSON.parse(await readFile(fencePath(controlDirectory), 'utf8')) as Partial<Fence> | null;
-    return { operation: fence?.operation ?? 'unreadable', protocol: fence?.protocol ?? 'unknown', since: fence?.since ?? 'unknown' };
+    return {
+      operation: fence?.operation ?? 'unreadable',
+      protocol: fence?.protocol ?? 'unknown',
+      since: fence?.since ?? 'unknown',
+    };
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     return { operation: 'unreadable', protocol: 'unknown', since: 'unknown' };

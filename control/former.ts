@@ -25,24 +25,39 @@ export interface ReplacedMembers {
  * database would be read through them
  * @param detectDatabases whether the entries say which of them are databases; it sorts nothing differently
  */
-export async function replacedMembers(definition: RootDefinition, incoming: ReadonlySet<string>, detectDatabases = false): Promise<ReplacedMembers> {
+export async function replacedMembers(
+  definition: RootDefinition,
+  incoming: ReadonlySet<string>,
+  detectDatabases = false,
+): Promise<ReplacedMembers> {
   if (!existsSync(definition.path)) return { members: [], outside: [], dropped: [] };
   return sortEntries(definition, await walkTree(definition.path, { detectDatabases }), incoming);
 }
 
-function sortEntries(definition: RootDefinition, walked: readonly WalkedEntry[], incoming: ReadonlySet<string>): ReplacedMembers {
+function sortEntries(
+  definition: RootDefinition,
+  walked: readonly WalkedEntry[],
+  incoming: ReadonlySet<string>,
+): ReplacedMembers {
   const byPath = new Map(walked.map((entry) => [entry.path, entry]));
   // Links, special files and destroyed databases where members are claimed: looked at as files, so that nothing is refused
-  const asFiles = walked.map((entry): WalkedEntry => (entry.kind === 'directory' ? entry : { ...entry, kind: 'file', isDatabase: null }));
+  const asFiles = walked.map((entry): WalkedEntry =>
+    entry.kind === 'directory' ? entry : { ...entry, kind: 'file', isDatabase: null },
+  );
   const present: RootDefinition = {
     ...definition,
-    databases: definition.databases.filter((database) => /[*?[{(!]/.test(database.path) || byPath.get(database.path)?.kind === 'file'),
+    databases: definition.databases.filter(
+      (database) => /[*?[{(!]/.test(database.path) || byPath.get(database.path)?.kind === 'file',
+    ),
     trees: definition.trees.filter((tree) => byPath.get(tree.path)?.kind === 'directory'),
   };
   const selected = selectMembers(present, asFiles);
-  const isOldSidecar = (entry: WalkedEntry): boolean => incoming.has(mainOfSidecar(entry.path) ?? '') || incoming.has(entry.path);
+  const isOldSidecar = (entry: WalkedEntry): boolean =>
+    incoming.has(mainOfSidecar(entry.path) ?? '') || incoming.has(entry.path);
   const original = (entry: WalkedEntry): WalkedEntry => byPath.get(entry.path) ?? entry;
-  const members = [...selected.databases, ...selected.files, ...selected.directories].map((member) => original(member.entry));
+  const members = [...selected.databases, ...selected.files, ...selected.directories].map((member) =>
+    original(member.entry),
+  );
   return {
     members: [...members, ...selected.sidecars.map(original), ...selected.outside.filter(isOldSidecar).map(original)],
     outside: selected.outside.filter((entry) => !isOldSidecar(entry)).map(original),
@@ -53,7 +68,8 @@ function sortEntries(definition: RootDefinition, walked: readonly WalkedEntry[],
 /** What lies at the roots of a store now. */
 export async function formerStates(room: StoreRoom): Promise<readonly FormerState[]> {
   const states: FormerState[] = [];
-  for (const { definition } of room.roots) states.push({ root: definition.name, sha256: await formerDigest(definition.path, definition), definition });
+  for (const { definition } of room.roots)
+    states.push({ root: definition.name, sha256: await formerDigest(definition.path, definition), definition });
   return states;
 }
 
@@ -72,7 +88,17 @@ export async function formerDigest(directory: string, definition: RootDefinition
   const { members } = sortEntries(definition, await walkTree(directory, { detectDatabases: false }), new Set());
   const lines = members
     .filter((entry) => entry.path !== '.' && !isFleeting(entry))
-    .map((entry) => JSON.stringify([entry.path, entry.kind, entry.inode, entry.mode, entry.uid, entry.gid, entry.kind === 'directory' ? null : [entry.sizeBytes, entry.mtimeNanos]]))
+    .map((entry) =>
+      JSON.stringify([
+        entry.path,
+        entry.kind,
+        entry.inode,
+        entry.mode,
+        entry.uid,
+        entry.gid,
+        entry.kind === 'directory' ? null : [entry.sizeBytes, entry.mtimeNanos],
+      ]),
+    )
     .sort();
   return createHash('sha256').update(lines.join('\n')).digest('hex');
 }

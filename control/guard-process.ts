@@ -45,7 +45,9 @@ async function resume({ room, grant }: GuardOrder): Promise<void> {
     } catch (error) {
       if (!(error instanceof Stop)) throw error;
       if (error.code === 'lock_lost') return;
-      process.stderr.write(`${JSON.stringify({ operation: grant.operation, code: error.code, message: error.message, retryInMillis: wait })}\n`);
+      process.stderr.write(
+        `${JSON.stringify({ operation: grant.operation, code: error.code, message: error.message, retryInMillis: wait })}\n`,
+      );
       await sleep(wait);
     }
   }
@@ -57,7 +59,8 @@ async function recordResumed(room: StoreRoom, grant: LockGrant): Promise<void> {
     database.section(() => {
       database.assertHeld(grant);
       database.journal(grant.operation, { event: 'resumed', by: 'guard' });
-    }));
+    }),
+  );
 }
 
 // A broken pipe must not end the guard: writing to a dead worker is what it is here for

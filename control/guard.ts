@@ -30,7 +30,10 @@ export async function startGuard(room: StoreRoom, grant: LockGrant): Promise<voi
   // A guard that died is noticed by what it does not say; a write to it must not end the worker
   stdin.on('error', () => undefined);
   stdin.write(`${JSON.stringify(order)}\n`);
-  const first = await Promise.race([once(stdout, 'data').then(([chunk]) => String(chunk)), once(child, 'exit').then(() => '')]);
+  const first = await Promise.race([
+    once(stdout, 'data').then(([chunk]) => String(chunk)),
+    once(child, 'exit').then(() => ''),
+  ]);
   if (!first.startsWith('watching')) throw new Error('defect: the guard did not start');
   child.unref();
   stdout.destroy();

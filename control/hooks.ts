@@ -37,9 +37,15 @@ export function runHook(name: HookName, hook: HookDefinition, context: HookConte
     const value = process.env[key];
     if (value !== undefined) environment[key] = value;
   }
-  if (context.signal?.aborted === true) return Promise.reject(new Stop('hook_failed', `hook ${name} was not run: the step was cancelled`, { hook: name }));
+  if (context.signal?.aborted === true)
+    return Promise.reject(new Stop('hook_failed', `hook ${name} was not run: the step was cancelled`, { hook: name }));
   return new Promise((resolve, reject) => {
-    const child = spawn(command, parameters, { detached: true, stdio: ['ignore', 'pipe', 'pipe'], env: environment, cwd: '/' });
+    const child = spawn(command, parameters, {
+      detached: true,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: environment,
+      cwd: '/',
+    });
     const output = { stdout: '', stderr: '' };
     let ended: string | undefined;
     const kill = (why: string): void => {
@@ -50,13 +56,22 @@ export function runHook(name: HookName, hook: HookDefinition, context: HookConte
     const onAbort = (): void => kill('the step was cancelled');
     context.signal?.addEventListener('abort', onAbort, { once: true });
     const failed = (why: string, cause?: unknown): Stop =>
-      new Stop('hook_failed', `hook ${name} failed: ${why}`, { hook: name, argv: hook.argv, lastOutput: output.stderr.slice(-2000) || output.stdout.slice(-2000) }, { cause });
+      new Stop(
+        'hook_failed',
+        `hook ${name} failed: ${why}`,
+        { hook: name, argv: hook.argv, lastOutput: output.stderr.slice(-2000) || output.stdout.slice(-2000) },
+        { cause },
+      );
     const done = (): void => {
       clearTimeout(timer);
       context.signal?.removeEventListener('abort', onAbort);
     };
-    child.stdout.setEncoding('utf8').on('data', (chunk: string) => (output.stdout = (output.stdout + chunk).slice(0, LIMITS.hookOutputBytesMax)));
-    child.stderr.setEncoding('utf8').on('data', (chunk: string) => (output.stderr = (output.stderr + chunk).slice(-LIMITS.hookOutputBytesMax)));
+    child.stdout
+      .setEncoding('utf8')
+      .on('data', (chunk: string) => (output.stdout = (output.stdout + chunk).slice(0, LIMITS.hookOutputBytesMax)));
+    child.stderr
+      .setEncoding('utf8')
+      .on('data', (chunk: string) => (output.stderr = (output.stderr + chunk).slice(-LIMITS.hookOutputBytesMax)));
     child.on('error', (error) => {
       done();
       reject(failed('it could not be started', error));

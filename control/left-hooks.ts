@@ -19,11 +19,15 @@ const UNWANTED: readonly HookName[] = ['quiesce', 'detach', 'migrate', 'caches',
  * @throws Stop hook_failed when one can't be ended: to be tried again
  */
 export async function endLeftHooks(operation: string): Promise<number> {
-  const left = readdirSync('/proc').filter((name) => /^\d+$/.test(name)).map(Number).filter((pid) => isLeftHook(pid, operation));
+  const left = readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+    .filter((pid) => isLeftHook(pid, operation));
   for (const pid of left) killGroup(pid);
   for (const pid of left) {
     for (let waited = 0; startTimeOf(pid) !== undefined; waited += 10) {
-      if (waited >= END_WAIT_MILLIS) throw new Stop('hook_failed', 'a hook that outlived its worker does not end', { operation, pid });
+      if (waited >= END_WAIT_MILLIS)
+        throw new Stop('hook_failed', 'a hook that outlived its worker does not end', { operation, pid });
       await sleep(10);
     }
   }

@@ -43,18 +43,28 @@ export async function acquireLock(room: StoreRoom, claimant: Claimant, describeR
       assertFirstRun(database, claimant);
       const present = database.lock();
       // Somebody else was quicker: the decision above was about an owner who is not the present one
-      if (present.token !== before.token || !isDeepStrictEqual(present.owner, before.owner)) throw lockedBy(present.owner ?? before.owner);
+      if (present.token !== before.token || !isDeepStrictEqual(present.owner, before.owner))
+        throw lockedBy(present.owner ?? before.owner);
       const given = database.grant(owner);
       database.beginOperation(owner);
       if (before.owner !== null) {
-        await appendAudit(room.controlDirectory, 'lock taken over', claimant.operation, { from: before.owner.operation, because: stale, token: given.token });
+        await appendAudit(room.controlDirectory, 'lock taken over', claimant.operation, {
+          from: before.owner.operation,
+          because: stale,
+          token: given.token,
+        });
       }
-      await appendAudit(room.controlDirectory, 'lock acquired', claimant.operation, { protocol: claimant.protocol, runId: claimant.runId, token: given.token });
+      await appendAudit(room.controlDirectory, 'lock acquired', claimant.operation, {
+        protocol: claimant.protocol,
+        runId: claimant.runId,
+        token: given.token,
+      });
       return given;
     });
     try {
       for (const operation of database.openOperations()) {
-        if (operation.operation !== claimant.operation) await settleDebts(room, grant, operation.operation, 'taken over');
+        if (operation.operation !== claimant.operation)
+          await settleDebts(room, grant, operation.operation, 'taken over');
       }
       await assertNotFenced(room);
     } catch (error) {
@@ -81,9 +91,16 @@ export async function assertNotFenced(room: StoreRoom): Promise<void> {
 function assertFirstRun(database: ControlDatabase, claimant: Claimant): void {
   const known = database.operation(claimant.operation);
   if (known !== undefined) {
-    throw new Stop('operation_repeated', `operation ${claimant.operation} was carried out before, by run ${known.runId}`, {
-      operation: claimant.operation, runId: known.runId, outcome: known.outcome, beganAt: known.beganAt,
-    });
+    throw new Stop(
+      'operation_repeated',
+      `operation ${claimant.operation} was carried out before, by run ${known.runId}`,
+      {
+        operation: claimant.operation,
+        runId: known.runId,
+        outcome: known.outcome,
+        beganAt: known.beganAt,
+      },
+    );
   }
 }
 
@@ -99,16 +116,38 @@ async function whyStale(database: ControlDatabase, owner: LockOwner, describeRun
 }
 
 function lockedBy(owner: LockOwner | null): Stop {
-  return new Stop('store_locked', owner === null ? 'the lock changed hands' : `operation ${owner.operation} (${owner.protocol}) holds the lock since ${owner.acquiredAt}`, {
-    owner: owner === null ? null : { operation: owner.operation, protocol: owner.protocol, workflowId: owner.workflowId, runId: owner.runId, host: owner.host, pid: owner.pid, since: owner.acquiredAt, liveness: livenessOf(owner) },
-  });
+  return new Stop(
+    'store_locked',
+    owner === null
+      ? 'the lock changed hands'
+      : `operation ${owner.operation} (${owner.protocol}) holds the lock since ${owner.acquiredAt}`,
+    {
+      owner:
+        owner === null
+          ? null
+          : {
+              operation: owner.operation,
+              protocol: owner.protocol,
+              workflowId: owner.workflowId,
+              runId: owner.runId,
+              host: owner.host,
+              pid: owner.pid,
+              since: owner.acquiredAt,
+              liveness: livenessOf(owner),
+            },
+    },
+  );
 }
 
 /**
  * One effect in one critical section: the token is checked, the effect made, the journal written, together.
  * @throws Stop lock_lost when another holds the lock by now
  */
-export async function critical<T>(room: StoreRoom, grant: LockGrant, effect: (database: ControlDatabase) => T | Promise<T>): Promise<T> {
+export async function critical<T>(
+  room: StoreRoom,
+  grant: LockGrant,
+  effect: (database: ControlDatabase) => T | Promise<T>,
+): Promise<T> {
   return withControlDatabase(room.controlDirectory, (database) =>
     database.section(async () => {
       const owner = database.assertHeld(grant);
@@ -116,7 +155,8 @@ export async function critical<T>(room: StoreRoom, grant: LockGrant, effect: (da
       // A worker that was started again carries the run on: the owner lives where its last effect was made
       if (owner.pid !== self.pid || owner.startTime !== self.startTime) database.moveOwner({ ...owner, ...self });
       return effect(database);
-    }));
+    }),
+  );
 }
 
 /** Writes one journal event in a critical section of its own. */
@@ -126,7 +166,10 @@ export async function journal(room: StoreRoom, grant: LockGrant, event: JournalE
 
 /** True once an operation was carried out to its end, by its own run or by recovery: a release that is tried again. */
 export async function hasFinished(room: StoreRoom, operation: string): Promise<boolean> {
-  const outcome = await withControlDatabase(room.controlDirectory, (database) => database.operation(operation)?.outcome ?? null);
+  const outcome = await withControlDatabase(
+    room.controlDirectory,
+    (database) => database.operation(operation)?.outcome ?? null,
+  );
   return outcome === 'done' || outcome === 'finished';
 }
 
@@ -146,5 +189,6 @@ export async function releaseLock(room: StoreRoom, grant: LockGrant, outcome: st
       await appendAudit(room.controlDirectory, 'lock released', grant.operation, { outcome, token });
       database.endOperation(grant.operation, outcome);
       database.free();
-    }));
+    }),
+  );
 }

@@ -21,7 +21,12 @@ import type { StoreRoom } from './store-room.js';
  * releases. Nothing is done when the lock is not this operation's (never taken, released, or taken over and settled there).
  * @throws Stop undo_failed, hook_failed: to be tried again, with the lock kept
  */
-export async function settleOperation(room: StoreRoom, operation: string, runId: string, outcome: string): Promise<Settled | null> {
+export async function settleOperation(
+  room: StoreRoom,
+  operation: string,
+  runId: string,
+  outcome: string,
+): Promise<Settled | null> {
   const grant = await withControlDatabase(room.controlDirectory, async (database) => {
     const ownerIfOurs = (): LockOwner | null => {
       const { owner } = database.lock();
@@ -56,9 +61,18 @@ export async function recoverStore(room: StoreRoom, by: string): Promise<Recover
   return takeAndSettle(room, by, 'recover', (owner) => {
     const liveness = livenessOf(owner);
     if (liveness === 'dead') return;
-    throw new Stop('store_locked', `operation ${owner.operation} (${owner.protocol}) holds the lock, and its process ${liveness === 'alive' ? 'lives' : "can't be judged from here"}`, {
-      operation: owner.operation, protocol: owner.protocol, pid: owner.pid, host: owner.host, since: owner.acquiredAt, liveness,
-    });
+    throw new Stop(
+      'store_locked',
+      `operation ${owner.operation} (${owner.protocol}) holds the lock, and its process ${liveness === 'alive' ? 'lives' : "can't be judged from here"}`,
+      {
+        operation: owner.operation,
+        protocol: owner.protocol,
+        pid: owner.pid,
+        host: owner.host,
+        since: owner.acquiredAt,
+        liveness,
+      },
+    );
   });
 }
 
@@ -70,13 +84,21 @@ export async function recoverStore(room: StoreRoom, by: string): Promise<Recover
 export async function breakLock(room: StoreRoom, by: string, confirm: string): Promise<Recovered> {
   return takeAndSettle(room, by, 'lock break', (owner) => {
     if (owner.operation !== confirm) {
-      throw new Stop('approval_mismatch', `the lock is held by operation ${owner.operation}, not by ${confirm}`, { operation: owner.operation, confirm });
+      throw new Stop('approval_mismatch', `the lock is held by operation ${owner.operation}, not by ${confirm}`, {
+        operation: owner.operation,
+        confirm,
+      });
     }
   });
 }
 
 /** A fence that no journal owes is not lifted here: nobody has validated what lies under it. */
-async function takeAndSettle(room: StoreRoom, by: string, protocol: string, judge: (owner: LockOwner) => void): Promise<Recovered> {
+async function takeAndSettle(
+  room: StoreRoom,
+  by: string,
+  protocol: string,
+  judge: (owner: LockOwner) => void,
+): Promise<Recovered> {
   const nothing: Recovered = { store: room.definition.store, settled: [] };
   if (!existsSync(join(room.controlDirectory, 'lock.db'))) {
     await assertNotFenced(room);
@@ -96,13 +118,26 @@ async function takeAndSettle(room: StoreRoom, by: string, protocol: string, judg
       if (owner !== null) judge(owner);
       const self = thisProcess();
       const given = database.grant({
-        ...self, operation, protocol, workflowId: `none/${operation}`, runId: `none/${operation}`, namespaceId: 'none', host: owner?.host ?? 'local', acquiredAt: now(),
+        ...self,
+        operation,
+        protocol,
+        workflowId: `none/${operation}`,
+        runId: `none/${operation}`,
+        namespaceId: 'none',
+        host: owner?.host ?? 'local',
+        acquiredAt: now(),
       });
-      await appendAudit(room.controlDirectory, 'lock taken over', operation, { protocol, by, from: owner?.operation ?? null, token: given.token });
+      await appendAudit(room.controlDirectory, 'lock taken over', operation, {
+        protocol,
+        by,
+        from: owner?.operation ?? null,
+        token: given.token,
+      });
       return given;
     });
     const settled: Settled[] = [];
-    for (const open of database.openOperations()) settled.push(await settleDebts(room, grant, open.operation, 'recovered'));
+    for (const open of database.openOperations())
+      settled.push(await settleDebts(room, grant, open.operation, 'recovered'));
     await removeUnnamedTrees(room, grant);
     await releaseLock(room, grant, 'recovered');
     await assertNotFenced(room);

@@ -26,8 +26,16 @@ export async function resolveRollbackPoint(room: StoreRoom, reference: string): 
   const points = await rollbackPointsOf(room);
   const found = reference === 'latest' ? points.slice(0, 1) : points.filter((point) => point.id.startsWith(reference));
   const [first, second] = found;
-  if (first === undefined) throw new Stop('rollback_missing', `store ${room.definition.store} has no rollback point ${reference}`, { reference, points: points.map((point) => point.id) });
-  if (second !== undefined) throw new Stop('ambiguous_intent', `${reference} names ${found.length} rollback points`, { reference, candidates: found.map((point) => point.id) });
+  if (first === undefined)
+    throw new Stop('rollback_missing', `store ${room.definition.store} has no rollback point ${reference}`, {
+      reference,
+      points: points.map((point) => point.id),
+    });
+  if (second !== undefined)
+    throw new Stop('ambiguous_intent', `${reference} names ${found.length} rollback points`, {
+      reference,
+      candidates: found.map((point) => point.id),
+    });
   return first;
 }
 
@@ -50,7 +58,8 @@ export async function removeUnnamedTrees(room: StoreRoom, grant: LockGrant): Pro
     for (const { operation } of database.openOperations()) {
       const events = database.events(operation);
       for (const directory of debtsOf(events).dropStaging) kept.add(`${directory}/`);
-      for (const event of events) if (event.event === 'exchanging') for (const root of event.exchange.roots) kept.add(root.stagedPath);
+      for (const event of events)
+        if (event.event === 'exchanging') for (const root of event.exchange.roots) kept.add(root.stagedPath);
     }
     for (const root of room.roots) {
       const trees = join(root.controlDirectory, 'trees');

@@ -31,7 +31,12 @@ export interface Settled {
  * Pays every debt of `operation` under the lock that `grant` holds, and ends it.
  * @throws Stop undo_failed with the fence up and both trees kept; hook_failed (to be tried again); lock_lost
  */
-export async function settleDebts(room: StoreRoom, grant: LockGrant, operation: string, outcome: string): Promise<Settled> {
+export async function settleDebts(
+  room: StoreRoom,
+  grant: LockGrant,
+  operation: string,
+  outcome: string,
+): Promise<Settled> {
   return withControlDatabase(room.controlDirectory, async (database) => {
     const events = database.events(operation);
     const debts = debtsOf(events);
@@ -59,7 +64,11 @@ export async function settleDebts(room: StoreRoom, grant: LockGrant, operation: 
     await section(async () => {
       await removeUnpublished(room.controlDirectory);
       if (database.operation(operation)?.endedAt !== null) return;
-      await appendAudit(room.controlDirectory, 'operation settled', operation, { outcome, undone: debts.undoExchange, hooks });
+      await appendAudit(room.controlDirectory, 'operation settled', operation, {
+        outcome,
+        undone: debts.undoExchange,
+        hooks,
+      });
       database.endOperation(operation, debts.committed ? 'finished' : outcome);
     });
     return { operation, undone: debts.undoExchange, finished: debts.committed, hooks, stagingDropped: staging.length };
@@ -82,7 +91,11 @@ async function payHooks(
     if (!isOwed) continue;
     const hook = room.definition.hooks[name];
     if (hook === undefined) {
-      throw new Stop('hook_failed', `operation ${operation} owes hook ${name}, which the definition does not have any more`, { hook: name, operation });
+      throw new Stop(
+        'hook_failed',
+        `operation ${operation} owes hook ${name}, which the definition does not have any more`,
+        { hook: name, operation },
+      );
     }
     await runHook(name, hook, { store: room.definition.store, operation });
     await section(() => database.journal(operation, event));
@@ -94,12 +107,18 @@ async function payHooks(
 /** What a kill in the middle of a durable write left beside its target (files/durable.ts). */
 async function removeUnpublished(controlDirectory: string): Promise<void> {
   for (const name of await readdir(controlDirectory)) {
-    if (/^\.(?:fence\.json|epoch\.json|ballast)\.[0-9a-f]{12}\.tmp$/.test(name)) await unlink(join(controlDirectory, name));
+    if (/^\.(?:fence\.json|epoch\.json|ballast)\.[0-9a-f]{12}\.tmp$/.test(name))
+      await unlink(join(controlDirectory, name));
   }
 }
 
 /** Puts the former state back and proves that it is the former state. */
-async function undo(room: StoreRoom, database: ControlDatabase, operation: string, events: readonly JournalEvent[]): Promise<void> {
+async function undo(
+  room: StoreRoom,
+  database: ControlDatabase,
+  operation: string,
+  events: readonly JournalEvent[],
+): Promise<void> {
   const begun = events.findLast((event) => event.event === 'exchanging');
   if (begun === undefined) throw new Error('defect: an exchange is owed that never began');
   await undoExchange(begun.exchange);
@@ -107,7 +126,10 @@ async function undo(room: StoreRoom, database: ControlDatabase, operation: strin
     const found = await formerDigest(former.definition.path, former.definition);
     if (found !== former.sha256) {
       throw new Stop('undo_failed', `${former.definition.path} is not the state that was there before`, {
-        root: former.root, live: former.definition.path, expected: former.sha256, found,
+        root: former.root,
+        live: former.definition.path,
+        expected: former.sha256,
+        found,
       });
     }
   }

@@ -17,8 +17,18 @@ import type { StoreRoom } from './store-room.js';
 
 export interface StoreStatus {
   readonly store: string;
-  readonly roots: readonly { readonly name: string; readonly path: string; readonly mode: string; readonly why: string; readonly controlDirectory: string }[];
-  readonly lock: { readonly token: number; readonly owner: LockOwner | null; readonly liveness: 'alive' | 'dead' | 'unknown' | null };
+  readonly roots: readonly {
+    readonly name: string;
+    readonly path: string;
+    readonly mode: string;
+    readonly why: string;
+    readonly controlDirectory: string;
+  }[];
+  readonly lock: {
+    readonly token: number;
+    readonly owner: LockOwner | null;
+    readonly liveness: 'alive' | 'dead' | 'unknown' | null;
+  };
   readonly fence: Fence | null;
   readonly epoch: Epoch | null;
   readonly rollbackPoints: readonly Omit<RollbackPoint, 'roots'>[];
@@ -37,7 +47,13 @@ export async function readStatus(room: StoreRoom): Promise<StoreStatus> {
   const { lock, points, debts } = await readKept(room);
   return {
     store: room.definition.store,
-    roots: room.roots.map((root) => ({ name: root.definition.name, path: root.definition.path, mode: root.mode, why: root.why, controlDirectory: root.controlDirectory })),
+    roots: room.roots.map((root) => ({
+      name: root.definition.name,
+      path: root.definition.path,
+      mode: root.mode,
+      why: root.why,
+      controlDirectory: root.controlDirectory,
+    })),
     lock: { ...lock, liveness: lock.owner === null ? null : livenessOf(lock.owner) },
     fence: (await readFence(room.controlDirectory)) ?? null,
     epoch: await readEpoch(room.controlDirectory),
@@ -48,11 +64,14 @@ export async function readStatus(room: StoreRoom): Promise<StoreStatus> {
 }
 
 async function readKept(room: StoreRoom): Promise<Kept> {
-  if (!existsSync(join(room.controlDirectory, 'lock.db'))) return { lock: { token: 0, owner: null }, points: [], debts: [] };
+  if (!existsSync(join(room.controlDirectory, 'lock.db')))
+    return { lock: { token: 0, owner: null }, points: [], debts: [] };
   return withControlDatabase(room.controlDirectory, (database) => ({
     lock: database.lock(),
     points: database.rollbackPoints(),
-    debts: database.openOperations().map(({ operation }) => ({ operation, debts: debtsOf(database.events(operation)) })),
+    debts: database
+      .openOperations()
+      .map(({ operation }) => ({ operation, debts: debtsOf(database.events(operation)) })),
   }));
 }
 
@@ -65,5 +84,7 @@ export async function assertGate(room: StoreRoom): Promise<void> {
   const { debts } = await readKept(room);
   const owed = debts.find((entry) => entry.debts.undoExchange);
   if (fence === undefined && owed === undefined) return;
-  throw new Stop('fenced', `the store is fenced by operation ${fence?.operation ?? owed?.operation ?? 'unknown'}`, { ...fence });
+  throw new Stop('fenced', `the store is fenced by operation ${fence?.operation ?? owed?.operation ?? 'unknown'}`, {
+    ...fence,
+  });
 }

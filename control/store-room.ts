@@ -52,9 +52,14 @@ export async function roomOf(definition: StoreDefinition): Promise<StoreRoom> {
 function controlDirectoryOf(definition: StoreDefinition, roots: readonly RoomRoot[]): string {
   const [first] = roots;
   if (first === undefined) throw new Error('defect: a store without roots passed the schema');
-  const used = roots.filter((root) => existsSync(join(root.controlDirectory, 'lock.db'))).map((root) => root.controlDirectory);
+  const used = roots
+    .filter((root) => existsSync(join(root.controlDirectory, 'lock.db')))
+    .map((root) => root.controlDirectory);
   if (used.length > 1) {
-    throw new Stop('definition_invalid', `${used.length} roots of store ${definition.store} have a lock of their own`, { store: definition.store, controlDirectories: used });
+    throw new Stop('definition_invalid', `${used.length} roots of store ${definition.store} have a lock of their own`, {
+      store: definition.store,
+      controlDirectories: used,
+    });
   }
   return used[0] ?? first.controlDirectory;
 }
@@ -68,7 +73,10 @@ function controlDirectoryOf(definition: StoreDefinition, roots: readonly RoomRoo
 async function placeOf(path: string): Promise<ExchangeMode> {
   const place = await exchangeMode(path);
   const inside = join(path, '.holdfast');
-  if (existsSync(join(inside, 'lock.db'))) return place.mode === 'entries' ? place : { mode: 'entries', why: 'the control directory is in the root', controlDirectory: inside };
+  if (existsSync(join(inside, 'lock.db')))
+    return place.mode === 'entries'
+      ? place
+      : { mode: 'entries', why: 'the control directory is in the root', controlDirectory: inside };
   if (place.mode === 'entries') assertNoneBeside(path, place.why);
   return place;
 }
@@ -81,7 +89,10 @@ function assertNoneBeside(root: string, why: string): void {
     if (hasErrno(error, 'ENOENT', 'ENOTDIR')) return;
     throw translateErrno(error, { path: beside });
   }
-  throw new Stop('not_exchangeable', `the control directory is beside the root, but ${why}`, { root, controlDirectory: beside });
+  throw new Stop('not_exchangeable', `the control directory is beside the root, but ${why}`, {
+    root,
+    controlDirectory: beside,
+  });
 }
 
 /**
@@ -108,14 +119,20 @@ export function treesOf(root: RoomRoot, operation: string): string {
  * @throws Stop unsupported_filesystem
  */
 export async function assertFilesystems(room: StoreRoom): Promise<void> {
-  for (const root of room.roots) await assertSupportedFilesystem(existsSync(root.definition.path) ? root.definition.path : dirname(root.definition.path));
+  for (const root of room.roots)
+    await assertSupportedFilesystem(
+      existsSync(root.definition.path) ? root.definition.path : dirname(root.definition.path),
+    );
 }
 
 /** @throws Stop member_missing when a root does not exist */
 export function assertRootsExist(room: StoreRoom): void {
   for (const root of room.roots) {
     if (!existsSync(root.definition.path)) {
-      throw new Stop('member_missing', `root ${root.definition.name} does not exist at ${root.definition.path}`, { root: root.definition.name, path: root.definition.path });
+      throw new Stop('member_missing', `root ${root.definition.name} does not exist at ${root.definition.path}`, {
+        root: root.definition.name,
+        path: root.definition.path,
+      });
     }
   }
 }

@@ -3,7 +3,8 @@
 
 /** Serialises plain data with sorted keys. Throws on undefined, functions, bigint, and numbers that are not finite. */
 export function canonicalJson(value: unknown): string {
-  if (value === null || typeof value === 'boolean' || typeof value === 'string') return JSON.stringify(wellFormed(value));
+  if (value === null || typeof value === 'boolean' || typeof value === 'string')
+    return JSON.stringify(wellFormed(value));
   if (typeof value === 'number') {
     if (!Number.isFinite(value)) throw new TypeError('canonical JSON has no NaN and no infinity');
     return JSON.stringify(value);
@@ -20,7 +21,10 @@ export function canonicalJson(value: unknown): string {
 }
 
 function wellFormed<T>(value: T): T {
-  if (typeof value === 'string' && /[\uD800-\uDBFF](?![\uDC00-\uDFFF])|(?<![\uD800-\uDBFF])[\uDC00-\uDFFF]/u.test(value)) {
+  if (
+    typeof value === 'string' &&
+    /[\uD800-\uDBFF](?![\uDC00-\uDFFF])|(?<![\uD800-\uDBFF])[\uDC00-\uDFFF]/u.test(value)
+  ) {
     throw new TypeError('canonical JSON has no lone surrogates');
   }
   return value;

@@ -10,16 +10,28 @@ export interface Installed {
 }
 
 /** @throws Stop platform_differs, version_refused, modules_refused */
-export function assertGates(gates: StoreDefinition['gates'], manifest: Pick<Manifest, 'platform' | 'application'>, present: Installed): void {
+export function assertGates(
+  gates: StoreDefinition['gates'],
+  manifest: Pick<Manifest, 'platform' | 'application'>,
+  present: Installed,
+): void {
   const { platform, application } = manifest;
   if (platform.os !== present.os || platform.endianness !== present.endianness) {
-    throw new Stop('platform_differs', `the backup is of ${platform.os} ${platform.endianness}`, { backup: platform, os: present.os, endianness: present.endianness });
+    throw new Stop('platform_differs', `the backup is of ${platform.os} ${platform.endianness}`, {
+      backup: platform,
+      os: present.os,
+      endianness: present.endianness,
+    });
   }
   if (gates.version !== 'off') {
     const backup = application?.version;
     const installed = present.installed?.version;
     if (backup === undefined || installed === undefined || !versionPasses(gates.version, backup, installed)) {
-      throw new Stop('version_refused', `gate version ${gates.version}: the backup is of ${backup ?? 'no version'}, installed is ${installed ?? 'no version'}`, { gate: gates.version, backup: backup ?? null, installed: installed ?? null });
+      throw new Stop(
+        'version_refused',
+        `gate version ${gates.version}: the backup is of ${backup ?? 'no version'}, installed is ${installed ?? 'no version'}`,
+        { gate: gates.version, backup: backup ?? null, installed: installed ?? null },
+      );
     }
   }
   if (gates.modules !== 'off') {
@@ -28,7 +40,11 @@ export function assertGates(gates: StoreDefinition['gates'], manifest: Pick<Mani
     const missing = backup.filter((module) => !installed.includes(module));
     const extra = installed.filter((module) => !backup.includes(module));
     if (missing.length > 0 || (gates.modules === 'exact' && extra.length > 0)) {
-      throw new Stop('modules_refused', `gate modules ${gates.modules}: missing ${missing.join(', ') || 'none'}, extra ${extra.join(', ') || 'none'}`, { gate: gates.modules, backup, installed });
+      throw new Stop(
+        'modules_refused',
+        `gate modules ${gates.modules}: missing ${missing.join(', ') || 'none'}, extra ${extra.join(', ') || 'none'}`,
+        { gate: gates.modules, backup, installed },
+      );
     }
   }
 }

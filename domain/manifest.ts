@@ -109,7 +109,12 @@ export interface Manifest {
   readonly createdBy: string;
   readonly host: string;
   readonly holdfastVersion: string;
-  readonly platform: { readonly os: string; readonly arch: string; readonly endianness: 'LE' | 'BE'; readonly sqliteVersion: string };
+  readonly platform: {
+    readonly os: string;
+    readonly arch: string;
+    readonly endianness: 'LE' | 'BE';
+    readonly sqliteVersion: string;
+  };
   /** From the version hook; null without one. */
   readonly application: { readonly version: string; readonly modules: readonly string[] } | null;
   readonly epoch: Epoch | null;

@@ -17,6 +17,12 @@ export function requestId(store: string, operation: string): string {
   return `holdfast/${store}/request/${operation}`;
 }
 
-export const SEARCH_ATTRIBUTES = ['HoldfastStore', 'HoldfastProtocol', 'HoldfastBackupId', 'HoldfastOutcome', 'HoldfastStopCode'] as const;
+export const SEARCH_ATTRIBUTES = [
+  'HoldfastStore',
+  'HoldfastProtocol',
+  'HoldfastBackupId',
+  'HoldfastOutcome',
+  'HoldfastStopCode',
+] as const;
 
 export type Outcome = 'running' | 'waiting' | 'compensating' | 'done' | 'stopped' | 'failed';

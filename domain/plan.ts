@@ -85,8 +85,13 @@ export function boundsOf(facts: PlanFacts): PlanBounds {
 
 export function planSentence(plan: Omit<RestorePlan, 'sentence' | 'format'>): string {
   const { bounds, source } = plan;
-  const what = source.kind === 'backup' ? `backup ${source.id} of ${source.createdAt}` : `rollback point ${source.id} of ${source.createdAt}`;
-  const losses = [`at most ${bounds.rowsFewerMax} rows and ${bounds.filesNewerMax} files that are newer or differ are replaced`];
+  const what =
+    source.kind === 'backup'
+      ? `backup ${source.id} of ${source.createdAt}`
+      : `rollback point ${source.id} of ${source.createdAt}`;
+  const losses = [
+    `at most ${bounds.rowsFewerMax} rows and ${bounds.filesNewerMax} files that are newer or differ are replaced`,
+  ];
   if (bounds.databasesUnreadable.length > 0) {
     losses.push(`${bounds.databasesUnreadable.join(', ')} can't be read, so whatever it holds is replaced unseen`);
   }
@@ -110,12 +115,16 @@ export function assertPlanHolds(approved: RestorePlan, present: RestorePlan, fac
   const fixed = ({ bounds: _bounds, sentence: _sentence, ...rest }: RestorePlan): string => canonicalJson(rest);
   const exceeded: string[] = [];
   if (fixed(approved) !== fixed(present)) exceeded.push('source, target or policy differ');
-  if (facts.rowsFewer > approved.bounds.rowsFewerMax) exceeded.push(`${facts.rowsFewer} rows, ${approved.bounds.rowsFewerMax} approved`);
-  if (facts.filesNewer > approved.bounds.filesNewerMax) exceeded.push(`${facts.filesNewer} files, ${approved.bounds.filesNewerMax} approved`);
+  if (facts.rowsFewer > approved.bounds.rowsFewerMax)
+    exceeded.push(`${facts.rowsFewer} rows, ${approved.bounds.rowsFewerMax} approved`);
+  if (facts.filesNewer > approved.bounds.filesNewerMax)
+    exceeded.push(`${facts.filesNewer} files, ${approved.bounds.filesNewerMax} approved`);
   if (facts.filesCarriedOver > approved.bounds.filesCarriedOverMax) {
     exceeded.push(`${facts.filesCarriedOver} files carried over, ${approved.bounds.filesCarriedOverMax} approved`);
   }
   const known = new Set(approved.bounds.databasesUnreadable);
-  for (const database of facts.databasesUnreadable) if (!known.has(database)) exceeded.push(`${database} can't be read now`);
-  if (exceeded.length > 0) throw new Stop('plan_stale', `the plan does not hold any more: ${exceeded.join('; ')}`, { exceeded });
+  for (const database of facts.databasesUnreadable)
+    if (!known.has(database)) exceeded.push(`${database} can't be read now`);
+  if (exceeded.length > 0)
+    throw new Stop('plan_stale', `the plan does not hold any more: ${exceeded.join('; ')}`, { exceeded });
 }

@@ -133,11 +133,15 @@ export function checkOrder(order: Order): void {
     [typeof order === 'object' && order !== null, 'the input is one JSON object'],
     [isStoreName(order?.store), '`store` is a store id'],
     [typeof order?.operation === 'string' && UUID.test(order.operation), '`operation` is a UUID in lower case'],
-    [typeof order?.host === 'string' && order.host.length > 0 && order.host.length < 256, '`host` names the host of the store'],
+    [
+      typeof order?.host === 'string' && order.host.length > 0 && order.host.length < 256,
+      '`host` names the host of the store',
+    ],
     [isHeartbeat(order?.heartbeatTimeoutMillis), '`heartbeatTimeoutMillis` is between 2000 and 600000'],
     [typeof order?.requestedBy === 'string' && order.requestedBy.length > 0, '`requestedBy` says who asks'],
   ];
-  for (const [holds, fact] of facts) if (!holds) throw new Stop('usage', `the order is malformed: ${fact}`, { expected: fact });
+  for (const [holds, fact] of facts)
+    if (!holds) throw new Stop('usage', `the order is malformed: ${fact}`, { expected: fact });
 }
 
 /**
@@ -147,8 +151,15 @@ export function checkOrder(order: Order): void {
 export function checkRequest(order: RequestOrder): void {
   const { confirm, deadlineMillis } = order;
   const facts: readonly [boolean, string][] = [
-    [confirm === null || typeof confirm === 'string', '`confirm` is the digest of a plan, or null to wait for the update'],
-    [typeof deadlineMillis === 'number' && deadlineMillis > 0 && deadlineMillis <= LIMITS.approvalDeadlineMillisMax, `\`deadlineMillis\` is at most ${LIMITS.approvalDeadlineMillisMax}`],
+    [
+      confirm === null || typeof confirm === 'string',
+      '`confirm` is the digest of a plan, or null to wait for the update',
+    ],
+    [
+      typeof deadlineMillis === 'number' && deadlineMillis > 0 && deadlineMillis <= LIMITS.approvalDeadlineMillisMax,
+      `\`deadlineMillis\` is at most ${LIMITS.approvalDeadlineMillisMax}`,
+    ],
   ];
-  for (const [holds, fact] of facts) if (!holds) throw new Stop('usage', `the request is malformed: ${fact}`, { expected: fact });
+  for (const [holds, fact] of facts)
+    if (!holds) throw new Stop('usage', `the request is malformed: ${fact}`, { expected: fact });
 }

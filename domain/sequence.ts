@@ -18,15 +18,29 @@ export interface Witness {
  * SM-4: no sequence of the source may lie below the highest value ever witnessed.
  * @throws Stop sequence_rewind
  */
-export function assertFloor(root: string, path: string, source: readonly SequenceFact[], witnesses: readonly Witness[]): void {
+export function assertFloor(
+  root: string,
+  path: string,
+  source: readonly SequenceFact[],
+  witnesses: readonly Witness[],
+): void {
   for (const witness of witnesses) {
     if (witness.root !== root || witness.path !== path) continue;
     const fact = source.find((candidate) => candidate.table === witness.table && candidate.column === witness.column);
     if (fact === undefined || fact.value === null || BigInt(fact.value) < BigInt(witness.value)) {
-      throw new Stop('sequence_rewind', `${witness.table}.${witness.column} of ${path} would go back below ${witness.value}`, {
-        root, path, table: witness.table, column: witness.column,
-        floor: witness.value, wouldBe: fact?.value ?? null, seenIn: witness.seenIn,
-      });
+      throw new Stop(
+        'sequence_rewind',
+        `${witness.table}.${witness.column} of ${path} would go back below ${witness.value}`,
+        {
+          root,
+          path,
+          table: witness.table,
+          column: witness.column,
+          floor: witness.value,
+          wouldBe: fact?.value ?? null,
+          seenIn: witness.seenIn,
+        },
+      );
     }
   }
 }
@@ -42,9 +56,17 @@ export function assertMigrationsCompatible(path: string, source: DatabaseFacts, 
   const common = Math.min(backupRows.length, liveRows.length);
   for (let index = 0; index < common; index += 1) {
     if (backupRows[index] !== liveRows[index]) {
-      throw new Stop('migrations_diverged', `entry ${index + 1} of ${source.migrations.table} in ${path} differs from the live one`, {
-        path, table: source.migrations.table, entry: index + 1, backupEntries: backupRows.length, liveEntries: liveRows.length,
-      });
+      throw new Stop(
+        'migrations_diverged',
+        `entry ${index + 1} of ${source.migrations.table} in ${path} differs from the live one`,
+        {
+          path,
+          table: source.migrations.table,
+          entry: index + 1,
+          backupEntries: backupRows.length,
+          liveEntries: liveRows.length,
+        },
+      );
     }
   }
 }
@@ -56,13 +78,22 @@ export function assertMigrationsCompatible(path: string, source: DatabaseFacts, 
  */
 export function assertHistoryKept(path: string, backup: DatabaseFacts, live: DatabaseFacts): void {
   for (const fact of backup.appendOnly) {
-    const present = live.appendOnly.find((candidate) => candidate.table === fact.table && candidate.column === fact.column);
+    const present = live.appendOnly.find(
+      (candidate) => candidate.table === fact.table && candidate.column === fact.column,
+    );
     if (present === undefined || present.upTo !== fact.upTo) {
-      throw new Stop('history_rewritten', `${fact.table} of ${path} can't be compared over one range`, { path, table: fact.table });
+      throw new Stop('history_rewritten', `${fact.table} of ${path} can't be compared over one range`, {
+        path,
+        table: fact.table,
+      });
     }
     if (present.sha256 !== fact.sha256) {
       throw new Stop('history_rewritten', `rows of ${fact.table} in ${path} up to ${fact.upTo ?? 'none'} differ`, {
-        path, table: fact.table, upTo: fact.upTo, backupRows: fact.rows, liveRows: present.rows,
+        path,
+        table: fact.table,
+        upTo: fact.upTo,
+        backupRows: fact.rows,
+        liveRows: present.rows,
       });
     }
   }

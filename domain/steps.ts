@@ -13,10 +13,18 @@ export const STEPS = {
     { id: 'backup.lock', title: 'take the lock of the store', clauses: ['F-18', 'T-2'] },
     { id: 'backup.plan', title: 'read the definition and look at every member', clauses: ['F-18', 'SM-2'] },
     { id: 'backup.quiesce', title: 'ask the application to hold still', clauses: ['F-18', 'L-4'] },
-    { id: 'backup.snapshot', title: 'cut: every member at one instant, copied and hashed', clauses: ['SM-1', 'F-3', 'F-9'] },
+    {
+      id: 'backup.snapshot',
+      title: 'cut: every member at one instant, copied and hashed',
+      clauses: ['SM-1', 'F-3', 'F-9'],
+    },
     { id: 'backup.resume', title: 'let the application go on', clauses: ['F-18', 'L-8'] },
     { id: 'backup.validate', title: 'check the copies: integrity, tables, sequences', clauses: ['SM-2', 'SM-6'] },
-    { id: 'backup.package', title: 'write the manifest and publish the artefact in one rename', clauses: ['F-18', 'SM-9'] },
+    {
+      id: 'backup.package',
+      title: 'write the manifest and publish the artefact in one rename',
+      clauses: ['F-18', 'SM-9'],
+    },
     { id: 'backup.release', title: 'release the lock', clauses: ['F-18'] },
   ],
   request: [
@@ -26,28 +34,60 @@ export const STEPS = {
   ],
   restore: [
     { id: 'restore.lock', title: 'take the lock of the store', clauses: ['F-21', 'T-2'] },
-    { id: 'restore.plan', title: 'plan again under the lock; no more may be lost than was approved', clauses: ['F-21', 'F-29'] },
-    { id: 'restore.stage', title: 'check the manifest; copy and hash every file into staging', clauses: ['F-21', 'F-1', 'F-14'] },
+    {
+      id: 'restore.plan',
+      title: 'plan again under the lock; no more may be lost than was approved',
+      clauses: ['F-21', 'F-29'],
+    },
+    {
+      id: 'restore.stage',
+      title: 'check the manifest; copy and hash every file into staging',
+      clauses: ['F-21', 'F-1', 'F-14'],
+    },
     { id: 'restore.validate', title: 'check the staged databases', clauses: ['F-21', 'SM-5', 'SM-6'] },
     { id: 'restore.gates', title: 'compare platform, version and modules', clauses: ['F-21', 'SM-3', 'L-3'] },
     { id: 'restore.detach', title: 'ask the application to let go of the store', clauses: ['L-4'] },
     { id: 'restore.in-use', title: 'make sure that nobody uses the store', clauses: ['P-18'] },
-    { id: 'restore.compare', title: 'compare with the live store: history, accepted rows, floor', clauses: ['SM-4', 'SM-5', 'SM-7'] },
+    {
+      id: 'restore.compare',
+      title: 'compare with the live store: history, accepted rows, floor',
+      clauses: ['SM-4', 'SM-5', 'SM-7'],
+    },
     { id: 'restore.fence', title: 'raise the fence: no writes until validation passes', clauses: ['SM-8'] },
     { id: 'restore.carry-over', title: 'link the files outside the members into staging', clauses: ['P-15'] },
-    { id: 'restore.exchange', title: 'journal, exchange the roots, begin a new epoch', clauses: ['F-21', 'SM-9', 'L-6'] },
-    { id: 'restore.rebuild', title: 'let the application migrate and rebuild its caches', clauses: ['F-21', 'P-9', 'L-7'] },
+    {
+      id: 'restore.exchange',
+      title: 'journal, exchange the roots, begin a new epoch',
+      clauses: ['F-21', 'SM-9', 'L-6'],
+    },
+    {
+      id: 'restore.rebuild',
+      title: 'let the application migrate and rebuild its caches',
+      clauses: ['F-21', 'P-9', 'L-7'],
+    },
     { id: 'restore.verify', title: 'check the live store against the manifest', clauses: ['SM-8', 'L-9'] },
-    { id: 'restore.commit', title: 'commit: the rollback point is kept, the fence is lifted', clauses: ['SM-8', 'SM-9'] },
+    {
+      id: 'restore.commit',
+      title: 'commit: the rollback point is kept, the fence is lifted',
+      clauses: ['SM-8', 'SM-9'],
+    },
     { id: 'restore.attach', title: 'let the application start', clauses: ['L-8'] },
     { id: 'restore.release', title: 'release the lock', clauses: ['F-21'] },
   ],
   rollback: [
     { id: 'rollback.lock', title: 'take the lock of the store', clauses: ['H-13', 'T-2'] },
-    { id: 'rollback.plan', title: 'plan again under the lock; no more may be lost than was approved', clauses: ['H-13'] },
+    {
+      id: 'rollback.plan',
+      title: 'plan again under the lock; no more may be lost than was approved',
+      clauses: ['H-13'],
+    },
     { id: 'rollback.detach', title: 'ask the application to let go of the store', clauses: ['H-13'] },
     { id: 'rollback.in-use', title: 'make sure that nobody uses the store', clauses: ['P-18'] },
-    { id: 'rollback.compare', title: 'compare the rollback point with what was recorded, and with the floor', clauses: ['H-13', 'SM-4'] },
+    {
+      id: 'rollback.compare',
+      title: 'compare the rollback point with what was recorded, and with the floor',
+      clauses: ['H-13', 'SM-4'],
+    },
     { id: 'rollback.fence', title: 'raise the fence', clauses: ['SM-8'] },
     { id: 'rollback.exchange', title: 'journal, exchange the roots, begin a new epoch', clauses: ['H-13', 'SM-9'] },
     { id: 'rollback.verify', title: 'check that the former state is in place, whole', clauses: ['H-13'] },
@@ -57,7 +97,11 @@ export const STEPS = {
   ],
   verify: [
     { id: 'verify.bytes', title: 'check the manifest and hash every file', clauses: ['F-14', 'F-40'] },
-    { id: 'verify.databases', title: 'check the integrity and the tables of every database', clauses: ['F-40', 'SM-6'] },
+    {
+      id: 'verify.databases',
+      title: 'check the integrity and the tables of every database',
+      clauses: ['F-40', 'SM-6'],
+    },
   ],
 } as const satisfies Record<string, readonly StepEntry[]>;
 

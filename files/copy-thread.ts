@@ -55,7 +55,10 @@ export function readBatch(batch: Batch): BatchOutcome {
     try {
       results.push(readFile(job, batch.counters));
     } catch (error) {
-      const translated = translateErrno(error, { path: job.source, ...(job.target === undefined ? {} : { target: job.target }) });
+      const translated = translateErrno(error, {
+        path: job.source,
+        ...(job.target === undefined ? {} : { target: job.target }),
+      });
       if (!(translated instanceof Stop)) throw translated;
       return { stop: { code: translated.code, message: translated.message, details: translated.details } };
     }
@@ -80,7 +83,11 @@ function readFile(job: ReadJob, counters: BigInt64Array): ReadResult {
     assertUnchanged(job, before, fstatSync(source, { bigint: true }), result.sizeBytes);
     const wanted = job.expected?.sha256;
     if (wanted !== undefined && wanted !== result.sha256) {
-      throw new Stop('checksum_mismatch', `${job.source} is not what was recorded`, { path: job.source, expected: wanted, found: result.sha256 });
+      throw new Stop('checksum_mismatch', `${job.source} is not what was recorded`, {
+        path: job.source,
+        expected: wanted,
+        found: result.sha256,
+      });
     }
     return result;
   } finally {
@@ -107,7 +114,8 @@ function pump(job: ReadJob, source: number, target: number | null, counters: Big
 
 /** write(2) may write less than it was given. */
 function writeWhole(descriptor: number, block: Buffer): void {
-  for (let written = 0; written < block.length; ) written += writeSync(descriptor, block, written, block.length - written, null);
+  for (let written = 0; written < block.length;)
+    written += writeSync(descriptor, block, written, block.length - written, null);
 }
 
 /** Opens without following a link, and without waiting for the other end of a FIFO that has taken the file's place. */
@@ -123,8 +131,14 @@ function openSource(job: ReadJob): number {
     }
   } catch (error) {
     const isCut = job.expected?.inode !== undefined;
-    if (hasErrno(error, 'ENOENT', 'ENOTDIR')) throw isCut ? changed(job, 'vanished') : new Stop('file_missing', `${job.source} does not exist`, { path: job.source });
-    if (hasErrno(error, 'ELOOP')) throw isCut ? changed(job, 'is a symbolic link now') : new Stop('symlink_found', `${job.source} is a symbolic link`, { path: job.source });
+    if (hasErrno(error, 'ENOENT', 'ENOTDIR'))
+      throw isCut
+        ? changed(job, 'vanished')
+        : new Stop('file_missing', `${job.source} does not exist`, { path: job.source });
+    if (hasErrno(error, 'ELOOP'))
+      throw isCut
+        ? changed(job, 'is a symbolic link now')
+        : new Stop('symlink_found', `${job.source} is a symbolic link`, { path: job.source });
     if (hasErrno(error, 'ENXIO')) throw changed(job, 'is a special file');
     throw error;
   }
@@ -135,7 +149,8 @@ function openTarget(target: string): number {
   try {
     return openSync(target, 'wx', 0o600);
   } catch (error) {
-    if (hasErrno(error, 'EEXIST')) throw new Stop('target_exists', `${target} exists`, { path: target }, { cause: error });
+    if (hasErrno(error, 'EEXIST'))
+      throw new Stop('target_exists', `${target} exists`, { path: target }, { cause: error });
     throw error;
   }
 }
@@ -147,7 +162,9 @@ function assertExpected(job: ReadJob, facts: BigIntStats): void {
   if (sizeBytes !== undefined && BigInt(sizeBytes) !== facts.size) {
     // Without an inode to compare it is no live file but a copy, and a copy has the size that was recorded.
     if (inode !== undefined) throw changed(job, 'has another size');
-    throw new Stop('checksum_mismatch', `${job.source} has ${facts.size} bytes, ${sizeBytes} are recorded`, { path: job.source });
+    throw new Stop('checksum_mismatch', `${job.source} has ${facts.size} bytes, ${sizeBytes} are recorded`, {
+      path: job.source,
+    });
   }
   if (mtimeNanos !== undefined && mtimeNanos !== facts.mtimeNs.toString()) throw changed(job, 'was written to');
   if (ctimeNanos !== undefined && ctimeNanos !== facts.ctimeNs.toString()) throw changed(job, 'was changed');
@@ -158,7 +175,12 @@ function assertUnchanged(job: ReadJob, before: BigIntStats, after: BigIntStats, 
     if (readBytes !== job.lengthBytes) throw changed(job, 'is shorter than it was');
     return;
   }
-  if (before.size !== after.size || before.mtimeNs !== after.mtimeNs || before.ctimeNs !== after.ctimeNs || BigInt(readBytes) !== after.size) {
+  if (
+    before.size !== after.size ||
+    before.mtimeNs !== after.mtimeNs ||
+    before.ctimeNs !== after.ctimeNs ||
+    BigInt(readBytes) !== after.size
+  ) {
     throw changed(job, 'was written to while it was read');
   }
 }

@@ -101,7 +101,12 @@ async function isDirectory(path: string): Promise<boolean> {
   throw new Stop('target_exists', `${path} exists and is no directory`, { path });
 }
 
-async function writeBeside(path: string, data: string | Uint8Array, mode: number, publish: (temporary: string) => void | Promise<void>): Promise<void> {
+async function writeBeside(
+  path: string,
+  data: string | Uint8Array,
+  mode: number,
+  publish: (temporary: string) => void | Promise<void>,
+): Promise<void> {
   const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString('hex')}.tmp`);
   try {
     await writeSynced(temporary, data, mode);
@@ -135,7 +140,8 @@ function renameNew(source: string, target: string): void {
   try {
     renameNoReplace(source, target);
   } catch (error) {
-    if (hasErrno(error, 'EEXIST', 'ENOTEMPTY')) throw new Stop('target_exists', `${target} exists`, { path: target }, { cause: error });
+    if (hasErrno(error, 'EEXIST', 'ENOTEMPTY'))
+      throw new Stop('target_exists', `${target} exists`, { path: target }, { cause: error });
     throw error;
   }
 }

@@ -31,7 +31,12 @@ export function hasErrno(error: unknown, ...names: readonly string[]): boolean {
 export function translateErrno(error: unknown, details: StopDetails = {}): Error {
   if (isErrnoError(error)) {
     const path = error.path === undefined ? {} : { path: error.path };
-    return new Stop(stopCodeOf(error.code), `${error.syscall} failed with ${error.code}`, { ...path, errno: error.code, systemCall: error.syscall, ...details }, { cause: error });
+    return new Stop(
+      stopCodeOf(error.code),
+      `${error.syscall} failed with ${error.code}`,
+      { ...path, errno: error.code, systemCall: error.syscall, ...details },
+      { cause: error },
+    );
   }
   return error instanceof Error ? error : new Error(String(error));
 }

@@ -29,7 +29,10 @@ export async function exchangeMode(root: string): Promise<ExchangeMode> {
   if (mounts.length > 0) throw refusal(root, 'other filesystems are mounted below the root', { mounts });
   const obstacle = (await isMountPoint(root)) ? 'the root is a mount point' : parentObstacle(root, rootFacts);
   if (obstacle === null) {
-    const why = rootFacts === null ? 'the root does not exist, its parent can be written' : 'the parent of the root can be written';
+    const why =
+      rootFacts === null
+        ? 'the root does not exist, its parent can be written'
+        : 'the parent of the root can be written';
     return { mode: 'root', why, controlDirectory: join(dirname(root), '.holdfast', basename(root)) };
   }
   if (rootFacts === null) throw refusal(root, `the root does not exist, and ${obstacle}`, {});
@@ -45,9 +48,11 @@ function parentObstacle(root: string, rootFacts: BigIntStats | null): string | n
   const parentFacts = look(parent);
   if (parentFacts === null) return 'the parent of the root does not exist';
   if (!parentFacts.isDirectory()) return 'the parent of the root is no directory';
-  if (rootFacts !== null && rootFacts.dev !== parentFacts.dev) return 'the root is on another filesystem than its parent';
+  if (rootFacts !== null && rootFacts.dev !== parentFacts.dev)
+    return 'the root is on another filesystem than its parent';
   if (!isWritable(parent)) return 'the parent of the root can not be written';
-  if (rootFacts !== null && !mayRename(parentFacts, rootFacts)) return 'the parent of the root is sticky, and the root belongs to another user';
+  if (rootFacts !== null && !mayRename(parentFacts, rootFacts))
+    return 'the parent of the root is sticky, and the root belongs to another user';
   return controlObstacle(join(parent, '.holdfast'), join(parent, '.holdfast', basename(root)));
 }
 

@@ -23,7 +23,11 @@ export interface ExchangeOperations {
   readonly fsyncDirectory: (path: string) => Promise<void>;
 }
 
-export const EXCHANGE_OPERATIONS: ExchangeOperations = { exchange: renameExchange, move: renameNoReplace, fsyncDirectory };
+export const EXCHANGE_OPERATIONS: ExchangeOperations = {
+  exchange: renameExchange,
+  move: renameNoReplace,
+  fsyncDirectory,
+};
 
 /** Called with the number of the step in the order of the plan, over all roots. */
 export interface ExchangeHooks {
@@ -69,7 +73,10 @@ function planEntries(request: ExchangeRequest): ExchangeStep[] {
     return !untouched.has(name) || (main !== null && names.has(main) && !untouched.has(main));
   });
   const steps = touched.sort(compareBytes).map((name) => planStep(request.livePath, request.stagedPath, name));
-  return orderSteps(steps.filter((step) => step !== null), names);
+  return orderSteps(
+    steps.filter((step) => step !== null),
+    names,
+  );
 }
 
 function planStep(livePath: string, stagedPath: string, name: string): ExchangeStep | null {
@@ -83,12 +90,19 @@ function assertOneFilesystem(request: ExchangeRequest): void {
   const { mode, livePath, stagedPath } = request;
   const [live, staged] = mode === 'root' ? [dirname(livePath), dirname(stagedPath)] : [livePath, stagedPath];
   const same = lstatSync(live, { bigint: true }).dev === lstatSync(staged, { bigint: true }).dev;
-  if (!same) throw new Stop('not_exchangeable', 'the live and the staged tree are on different filesystems', { live: livePath, staged: stagedPath });
+  if (!same)
+    throw new Stop('not_exchangeable', 'the live and the staged tree are on different filesystems', {
+      live: livePath,
+      staged: stagedPath,
+    });
 }
 
 /** How far a step of a root is, by what lies at both places. */
 export function stepState(root: ExchangeRoot, step: ExchangeStep): StepState {
-  return decideStep(step, { live: inodeOf(join(root.livePath, step.name)), staged: inodeOf(join(root.stagedPath, step.name)) });
+  return decideStep(step, {
+    live: inodeOf(join(root.livePath, step.name)),
+    staged: inodeOf(join(root.stagedPath, step.name)),
+  });
 }
 
 /** Whether all steps of a plan are done, none is, or some are; `neither` when a place holds what nobody planned. */
@@ -105,7 +119,11 @@ export function exchangeState(plan: ExchangePlan): 'not-done' | 'done' | 'betwee
  * @throws Stop io_error with both paths, nothing touched, where a place holds what the plan does not know
  * @throws Stop not_exchangeable where the filesystem can't exchange; no_space, permission_denied, io_error
  */
-export async function performExchange(plan: ExchangePlan, hooks: ExchangeHooks = {}, operations: ExchangeOperations = EXCHANGE_OPERATIONS): Promise<void> {
+export async function performExchange(
+  plan: ExchangePlan,
+  hooks: ExchangeHooks = {},
+  operations: ExchangeOperations = EXCHANGE_OPERATIONS,
+): Promise<void> {
   const steps = flatten(plan);
   for (const { root, step } of steps) assertKnown('io_error', root, step);
   for (const { root, step, index } of steps) {
@@ -125,7 +143,11 @@ export async function performExchange(plan: ExchangePlan, hooks: ExchangeHooks =
  * @throws Stop undo_failed with both paths where a place holds what the plan does not know (then nothing is touched),
  * or where the system refuses
  */
-export async function undoExchange(plan: ExchangePlan, hooks: ExchangeHooks = {}, operations: ExchangeOperations = EXCHANGE_OPERATIONS): Promise<void> {
+export async function undoExchange(
+  plan: ExchangePlan,
+  hooks: ExchangeHooks = {},
+  operations: ExchangeOperations = EXCHANGE_OPERATIONS,
+): Promise<void> {
   const steps = flatten(plan);
   await setNewSidecarsAside(plan, operations);
   for (const { root, step } of steps) assertKnown('undo_failed', root, step);
@@ -136,7 +158,12 @@ export async function undoExchange(plan: ExchangePlan, hooks: ExchangeHooks = {}
       await makeStep(root, step, 'back', operations);
     } catch (error) {
       if (error instanceof Stop && error.code === 'undo_failed') throw error;
-      throw new Stop('undo_failed', `${step.name} could not be put back`, { ...placesOf(root, step), reason: error instanceof Error ? error.message : String(error) }, { cause: error });
+      throw new Stop(
+        'undo_failed',
+        `${step.name} could not be put back`,
+        { ...placesOf(root, step), reason: error instanceof Error ? error.message : String(error) },
+        { cause: error },
+      );
     }
     await hooks.afterStep?.(index, step);
   }
@@ -150,7 +177,9 @@ export async function undoExchange(plan: ExchangePlan, hooks: ExchangeHooks = {}
 async function setNewSidecarsAside(plan: ExchangePlan, operations: ExchangeOperations): Promise<void> {
   for (const root of plan.roots) {
     const planned = new Map(root.steps.map((step) => [step.name, step]));
-    const exchanged = root.steps.filter((step) => step.kind !== 'move-out' && mainOfSidecar(step.name) === null && stepState(root, step) === 'done');
+    const exchanged = root.steps.filter(
+      (step) => step.kind !== 'move-out' && mainOfSidecar(step.name) === null && stepState(root, step) === 'done',
+    );
     for (const { name } of root.mode === 'entries' ? exchanged : []) {
       for (const sidecar of SIDECAR_SUFFIXES.map((suffix) => name + suffix)) {
         const inode = inodeOf(join(root.livePath, sidecar));
@@ -172,10 +201,17 @@ interface IndexedStep {
 }
 
 function flatten(plan: ExchangePlan): IndexedStep[] {
-  return plan.roots.flatMap((root) => root.steps.map((step) => ({ root, step }))).map((entry, index) => ({ ...entry, index }));
+  return plan.roots
+    .flatMap((root) => root.steps.map((step) => ({ root, step })))
+    .map((entry, index) => ({ ...entry, index }));
 }
 
-async function makeStep(root: ExchangeRoot, step: ExchangeStep, direction: 'forward' | 'back', operations: ExchangeOperations): Promise<void> {
+async function makeStep(
+  root: ExchangeRoot,
+  step: ExchangeStep,
+  direction: 'forward' | 'back',
+  operations: ExchangeOperations,
+): Promise<void> {
   const live = join(root.livePath, step.name);
   const staged = join(root.stagedPath, step.name);
   const movesIn = (step.kind === 'move-in') === (direction === 'forward');
@@ -186,19 +222,33 @@ async function makeStep(root: ExchangeRoot, step: ExchangeStep, direction: 'forw
   await operations.fsyncDirectory(dirname(staged));
   const wanted = direction === 'forward' ? 'done' : 'not-done';
   if (stepState(root, step) !== wanted) {
-    throw new Stop(direction === 'forward' ? 'io_error' : 'undo_failed', `after the rename of ${step.name} the places are not as planned`, placesOf(root, step));
+    throw new Stop(
+      direction === 'forward' ? 'io_error' : 'undo_failed',
+      `after the rename of ${step.name} the places are not as planned`,
+      placesOf(root, step),
+    );
   }
 }
 
 function assertKnown(code: 'io_error' | 'undo_failed', root: ExchangeRoot, step: ExchangeStep): StepState {
   const state = stepState(root, step);
-  if (state === 'neither') throw new Stop(code, `${join(root.livePath, step.name)} is neither what was there nor what was staged`, placesOf(root, step));
+  if (state === 'neither')
+    throw new Stop(
+      code,
+      `${join(root.livePath, step.name)} is neither what was there nor what was staged`,
+      placesOf(root, step),
+    );
   return state;
 }
 
 function exchangeFailure(error: unknown, root: ExchangeRoot, step: ExchangeStep): Error {
   if (hasErrno(error, 'EINVAL', 'ENOSYS', 'EXDEV', 'EBUSY', 'ENOTSUP')) {
-    return new Stop('not_exchangeable', `the filesystem does not exchange ${join(root.livePath, step.name)}`, { ...placesOf(root, step), reason: String(error) }, { cause: error });
+    return new Stop(
+      'not_exchangeable',
+      `the filesystem does not exchange ${join(root.livePath, step.name)}`,
+      { ...placesOf(root, step), reason: String(error) },
+      { cause: error },
+    );
   }
   return translateErrno(error, placesOf(root, step));
 }

@@ -28,7 +28,11 @@ const ENTRIES_PER_TURN = 500;
  * @throws Stop unclear_target where something lies at a target, or a file where a directory should be
  * @throws Stop permission_denied (others' files, where the kernel protects hard links), io_error, no_space
  */
-export async function carryOver(outside: readonly WalkedEntry[], liveRoot: string, stagedRoot: string): Promise<CarriedOver> {
+export async function carryOver(
+  outside: readonly WalkedEntry[],
+  liveRoot: string,
+  stagedRoot: string,
+): Promise<CarriedOver> {
   const made: MetadataTarget[] = [];
   const ensured = new Set<string>(['.']);
   // The times of staged directories were set already, and a link in them changes them.
@@ -37,7 +41,8 @@ export async function carryOver(outside: readonly WalkedEntry[], liveRoot: strin
     if (ensured.has(path)) return;
     ensure(parentOf(path));
     remember(touched, stagedRoot, parentOf(path));
-    if (makeDirectory(joinInside(stagedRoot, path))) made.push({ path: joinInside(stagedRoot, path), metadata: readMetadata(joinInside(liveRoot, path)) });
+    if (makeDirectory(joinInside(stagedRoot, path)))
+      made.push({ path: joinInside(stagedRoot, path), metadata: readMetadata(joinInside(liveRoot, path)) });
     ensured.add(path);
   };
   let linked = 0;
@@ -66,7 +71,11 @@ function link(source: string, target: string): void {
   try {
     linkSync(source, target);
   } catch (error) {
-    if (hasErrno(error, 'EEXIST')) throw new Stop('unclear_target', `${target} exists in the staged tree and outside the members in the live one`, { path: source, target });
+    if (hasErrno(error, 'EEXIST'))
+      throw new Stop('unclear_target', `${target} exists in the staged tree and outside the members in the live one`, {
+        path: source,
+        target,
+      });
     throw translateErrno(error, { path: source, target });
   }
 }

@@ -59,7 +59,11 @@ const DENIED = ['EACCES', 'EPERM'] as const;
  * process left out.
  * @throws Stop io_error, permission_denied where /proc itself can't be read
  */
-export async function findUsers(roots: readonly string[], databases: readonly string[], options: InUseOptions = {}): Promise<StoreUsers> {
+export async function findUsers(
+  roots: readonly string[],
+  databases: readonly string[],
+  options: InUseOptions = {},
+): Promise<StoreUsers> {
   const except = new Set([process.pid, ...(options.exceptPids ?? [])]);
   const ourMounts = await readMounts();
   const places = (await Promise.all(roots.map(resolveRoot))).map((root) => placeOf(root, ourMounts));
@@ -74,7 +78,8 @@ export async function findUsers(roots: readonly string[], databases: readonly st
   }
   inspection.addBlindSpots(ourMounts);
   const locks = await findLockUsers(databases);
-  for (const { pid, path } of locks.users) if (!except.has(pid)) inspection.add({ pid, command: commandOf(pid), what: 'sqlite lock', path });
+  for (const { pid, path } of locks.users)
+    if (!except.has(pid)) inspection.add({ pid, command: commandOf(pid), what: 'sqlite lock', path });
   const cannotTell = [...inspection.cannotTell, ...locks.cannotTell.map((why) => ({ pid: 0, why }))];
   return { users: [...inspection.users.values()].sort((left, right) => left.pid - right.pid), cannotTell };
 }
@@ -84,14 +89,28 @@ export async function findUsers(roots: readonly string[], databases: readonly st
  * stands for what can't be inspected, and for nothing that was found.
  * @throws Stop store_in_use, cannot_tell_in_use
  */
-export async function assertNotInUse(roots: readonly string[], databases: readonly string[], options: InUseOptions & { readonly detachConfirmed: boolean }): Promise<void> {
+export async function assertNotInUse(
+  roots: readonly string[],
+  databases: readonly string[],
+  options: InUseOptions & { readonly detachConfirmed: boolean },
+): Promise<void> {
   const { users, cannotTell } = await findUsers(roots, databases, options);
   if (users.length > 0) {
-    const first = users.slice(0, 3).map(({ pid, command, what }) => `${command === '' ? 'unknown' : command} (pid ${pid}, ${what})`);
-    throw new Stop('store_in_use', `the store is used by ${first.join(', ')}${users.length > 3 ? ` and ${users.length - 3} more` : ''}`, { users: users.slice(0, 20), count: users.length });
+    const first = users
+      .slice(0, 3)
+      .map(({ pid, command, what }) => `${command === '' ? 'unknown' : command} (pid ${pid}, ${what})`);
+    throw new Stop(
+      'store_in_use',
+      `the store is used by ${first.join(', ')}${users.length > 3 ? ` and ${users.length - 3} more` : ''}`,
+      { users: users.slice(0, 20), count: users.length },
+    );
   }
   if (cannotTell.length > 0 && !options.detachConfirmed) {
-    throw new Stop('cannot_tell_in_use', `${cannotTell.length} processes or places could not be inspected: ${cannotTell[0]?.why ?? ''}`, { cannotTell: cannotTell.slice(0, 20), count: cannotTell.length });
+    throw new Stop(
+      'cannot_tell_in_use',
+      `${cannotTell.length} processes or places could not be inspected: ${cannotTell[0]?.why ?? ''}`,
+      { cannotTell: cannotTell.slice(0, 20), count: cannotTell.length },
+    );
   }
 }
 
@@ -108,7 +127,11 @@ async function resolveRoot(root: string): Promise<string> {
 function placeOf(root: string, mounts: readonly Mount[]): Place {
   const mount = mountOf(root, mounts);
   if (mount === null) throw new Stop('io_error', `no mount holds ${root}`, { path: root });
-  return { root, device: mount.device, pathInFilesystem: joinPath(mount.root, root.slice(mount.mountPoint === '/' ? 0 : mount.mountPoint.length)) };
+  return {
+    root,
+    device: mount.device,
+    pathInFilesystem: joinPath(mount.root, root.slice(mount.mountPoint === '/' ? 0 : mount.mountPoint.length)),
+  };
 }
 
 function joinPath(directory: string, rest: string): string {
@@ -127,7 +150,9 @@ function viewOf(places: readonly Place[], mounts: readonly Mount[], isOurs: bool
         prefixes.add(mount.mountPoint);
         if (!(isOurs && mount.mountPoint === place.root)) pinned.push(mount.mountPoint);
       } else if (isWithin(place.pathInFilesystem, mount.root)) {
-        prefixes.add(joinPath(mount.mountPoint, place.pathInFilesystem.slice(mount.root === '/' ? 0 : mount.root.length)));
+        prefixes.add(
+          joinPath(mount.mountPoint, place.pathInFilesystem.slice(mount.root === '/' ? 0 : mount.root.length)),
+        );
       }
     }
   }
@@ -165,17 +190,27 @@ class Inspection {
   /** What no look at single processes could show. */
   addBlindSpots(ourMounts: readonly Mount[]): void {
     if (readlinkSync('/proc/self/ns/pid') !== INITIAL_PID_NAMESPACE) {
-      this.cannotTell.push({ pid: 0, why: 'this process is in a pid namespace of its own, and processes outside it can not be seen' });
+      this.cannotTell.push({
+        pid: 0,
+        why: 'this process is in a pid namespace of its own, and processes outside it can not be seen',
+      });
     }
-    const hides = mountOf('/proc', ourMounts)?.superOptions.some((option) => option.startsWith('hidepid=') && option !== 'hidepid=0' && option !== 'hidepid=off');
-    if (hides === true && process.geteuid?.() !== 0) this.cannotTell.push({ pid: 0, why: '/proc hides the processes of other users' });
+    const hides = mountOf('/proc', ourMounts)?.superOptions.some(
+      (option) => option.startsWith('hidepid=') && option !== 'hidepid=0' && option !== 'hidepid=off',
+    );
+    if (hides === true && process.geteuid?.() !== 0)
+      this.cannotTell.push({ pid: 0, why: '/proc hides the processes of other users' });
   }
 
   inspect(pid: number): void {
     try {
       if (isKernelThreadOrZombie(pid)) return;
       const view = this.viewOfProcess(pid);
-      for (const [name, what] of [['cwd', 'cwd'], ['root', 'root']] as const) this.check(pid, what, readlinkSync(`/proc/${pid}/${name}`), view);
+      for (const [name, what] of [
+        ['cwd', 'cwd'],
+        ['root', 'root'],
+      ] as const)
+        this.check(pid, what, readlinkSync(`/proc/${pid}/${name}`), view);
       for (const descriptor of readdirSync(`/proc/${pid}/fd`)) this.inspectDescriptor(pid, descriptor, view);
       this.inspectMaps(pid, view);
     } catch (error) {
@@ -205,7 +240,8 @@ class Inspection {
       if (!path.startsWith('/') || this.check(pid, 'open file', path, view)) return;
       // By name first: a stat of somebody's file on a dead network filesystem would hang.
       if (!this.databaseNames.has(basename(withoutDeleted(path)))) return;
-      if (this.databases.has(identityOf(link) ?? '')) this.add({ pid, command: commandOf(pid), what: 'open file', path });
+      if (this.databases.has(identityOf(link) ?? ''))
+        this.add({ pid, command: commandOf(pid), what: 'open file', path });
     } catch (error) {
       // Closed in between.
       if (!hasErrno(error, ...GONE)) throw error;

@@ -32,7 +32,12 @@ export function parseLocks(locks: string): LockLine[] {
   const lines: LockLine[] = [];
   for (const match of locks.matchAll(/^\d+:(?: +->)? +\S+ +\S+ +\S+ +(-?\d+) +([0-9a-f]+):([0-9a-f]+):(\d+) /gm)) {
     const [, pid, major, minor, inode] = match;
-    lines.push({ pid: Number(pid), major: Number.parseInt(major ?? '', 16), minor: Number.parseInt(minor ?? '', 16), inode: inode ?? '' });
+    lines.push({
+      pid: Number(pid),
+      major: Number.parseInt(major ?? '', 16),
+      minor: Number.parseInt(minor ?? '', 16),
+      inode: inode ?? '',
+    });
   }
   return lines;
 }
@@ -40,7 +45,9 @@ export function parseLocks(locks: string): LockLine[] {
 /** Holders of locks on databases (absolute paths; absent ones have none). Errors: Stop io_error, permission_denied. */
 export async function findLockUsers(databases: readonly string[]): Promise<LockUsers> {
   if (databases.length === 0) return { users: [], cannotTell: [] };
-  const lines = parseLocks(await translating({ path: '/proc/locks' }, async () => await readFile('/proc/locks', 'utf8')));
+  const lines = parseLocks(
+    await translating({ path: '/proc/locks' }, async () => await readFile('/proc/locks', 'utf8')),
+  );
   const users: LockUser[] = databases.flatMap((path) => holdersOf(path, lines).map((pid) => ({ pid, path })));
   const cannotTell: string[] = [];
   for (const [index, answer] of (await askInOwnProcess(databases)).entries()) {
@@ -65,18 +72,26 @@ function holdersOf(path: string, lines: readonly LockLine[]): number[] {
   const major = Number(((device >> 8n) & 0xfffn) | ((device >> 32n) & ~0xfffn));
   const minor = Number((device & 0xffn) | ((device >> 12n) & ~0xffn));
   // btrfs tells stat another anonymous device (major 0) for each subvolume than it tells /proc/locks.
-  const isSame = (line: LockLine): boolean => line.inode === inode && ((line.major === major && line.minor === minor) || (line.major === 0 && major === 0));
+  const isSame = (line: LockLine): boolean =>
+    line.inode === inode && ((line.major === major && line.minor === minor) || (line.major === 0 && major === 0));
   return lines.filter(isSame).map(({ pid }) => pid);
 }
 
 async function askInOwnProcess(paths: readonly string[]): Promise<LockAnswer[]> {
-  const child = spawn(process.execPath, [fileURLToPath(new URL('./lock-query.js', import.meta.url))], { stdio: ['pipe', 'pipe', 'pipe'], timeout: 30_000 });
+  const child = spawn(process.execPath, [fileURLToPath(new URL('./lock-query.js', import.meta.url))], {
+    stdio: ['pipe', 'pipe', 'pipe'],
+    timeout: 30_000,
+  });
   const ended = new Promise<number | null>((resolve, reject) => {
     child.once('error', reject);
     child.once('close', resolve);
   });
   child.stdin.end(JSON.stringify(paths));
-  const [status, output, errors] = await translating({ path: process.execPath }, async () => await Promise.all([ended, text(child.stdout), text(child.stderr)]));
-  if (status !== 0) throw new Stop('io_error', 'the process that asks for locks failed', { status, output: errors.slice(-500) });
+  const [status, output, errors] = await translating(
+    { path: process.execPath },
+    async () => await Promise.all([ended, text(child.stdout), text(child.stderr)]),
+  );
+  if (status !== 0)
+    throw new Stop('io_error', 'the process that asks for locks failed', { status, output: errors.slice(-500) });
   return JSON.parse(output) as LockAnswer[];
 }

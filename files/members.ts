@@ -79,13 +79,24 @@ export function listedDatabases(root: RootDefinition, entries: readonly WalkedEn
     found.push({ entry, definition: pattern.definition, byGlob: pattern.isGlob });
   }
   const missing = patterns.find((pattern) => !pattern.isGlob && !seen.has(pattern.definition));
-  if (missing !== undefined) throw new Stop('member_missing', `database ${missing.definition.path} does not exist`, { root: root.name, path: missing.definition.path });
+  if (missing !== undefined)
+    throw new Stop('member_missing', `database ${missing.definition.path} does not exist`, {
+      root: root.name,
+      path: missing.definition.path,
+    });
   const paths = new Set(found.map(({ entry }) => entry.path));
   // `*` matches the sidecars of the databases that it matches.
-  const mains = found.filter(({ entry, byGlob }) => !(byGlob && SIDECAR_SUFFIXES.some((suffix) => entry.path.endsWith(suffix) && paths.has(entry.path.slice(0, -suffix.length)))));
+  const mains = found.filter(
+    ({ entry, byGlob }) =>
+      !(
+        byGlob &&
+        SIDECAR_SUFFIXES.some((suffix) => entry.path.endsWith(suffix) && paths.has(entry.path.slice(0, -suffix.length)))
+      ),
+  );
   return mains.map(({ entry, definition }) => {
     assertCapturable(root, entry);
-    if (entry.kind === 'directory' || entry.isDatabase === false) throw new Stop('not_a_database', `${entry.path} has no SQLite header`, { root: root.name, path: entry.path });
+    if (entry.kind === 'directory' || entry.isDatabase === false)
+      throw new Stop('not_a_database', `${entry.path} has no SQLite header`, { root: root.name, path: entry.path });
     return { entry, listed: true, definition };
   });
 }
@@ -121,10 +132,14 @@ export function selectMembers(root: RootDefinition, entries: readonly WalkedEntr
   const sidecarPaths = new Set(databases.flatMap(({ entry }) => SIDECAR_SUFFIXES.map((suffix) => entry.path + suffix)));
   const files = claimed.filter(({ entry }) => !sidecarPaths.has(entry.path));
   for (const { entry } of files) assertCapturable(root, entry);
-  const sidecars = entries.filter((entry) => entry.kind !== 'directory' && sidecarPaths.has(entry.path) && !listed.has(entry.path));
+  const sidecars = entries.filter(
+    (entry) => entry.kind !== 'directory' && sidecarPaths.has(entry.path) && !listed.has(entry.path),
+  );
   const directories = selectDirectories(entries, databases, files, trees);
   const captured = new Set(directories.map(({ entry }) => entry.path));
-  const remaining = rest.filter((entry) => !captured.has(entry.path) && !(entry.kind !== 'directory' && sidecarPaths.has(entry.path)));
+  const remaining = rest.filter(
+    (entry) => !captured.has(entry.path) && !(entry.kind !== 'directory' && sidecarPaths.has(entry.path)),
+  );
   return { databases, files, directories, sidecars, ...splitDropped(root, remaining) };
 }
 
@@ -134,7 +149,12 @@ interface CompiledTree {
   readonly exclude: Matcher;
 }
 
-function selectDirectories(entries: readonly WalkedEntry[], databases: readonly DatabaseMember[], files: readonly FileMember[], trees: readonly CompiledTree[]): DirectoryMember[] {
+function selectDirectories(
+  entries: readonly WalkedEntry[],
+  databases: readonly DatabaseMember[],
+  files: readonly FileMember[],
+  trees: readonly CompiledTree[],
+): DirectoryMember[] {
   const above = new Set<string>(['.']);
   for (const { entry } of [...databases, ...files]) {
     for (let parent = parentOf(entry.path); !above.has(parent); parent = parentOf(parent)) above.add(parent);
@@ -157,10 +177,14 @@ function selectDirectories(entries: readonly WalkedEntry[], databases: readonly 
   }
   const withDatabase = new Set(databases.map(({ entry }) => parentOf(entry.path)));
   const withFile = new Map<string, TreePolicy>();
-  for (const { entry, tree } of files) if (!withFile.has(parentOf(entry.path))) withFile.set(parentOf(entry.path), tree.policy);
+  for (const { entry, tree } of files)
+    if (!withFile.has(parentOf(entry.path))) withFile.set(parentOf(entry.path), tree.policy);
   return entries
     .filter((entry) => entry.kind === 'directory' && above.has(entry.path))
-    .map((entry) => ({ entry, watched: withDatabase.has(entry.path) ? null : (withFile.get(entry.path) ?? policyFor(entry.path, trees)) }));
+    .map((entry) => ({
+      entry,
+      watched: withDatabase.has(entry.path) ? null : (withFile.get(entry.path) ?? policyFor(entry.path, trees)),
+    }));
 }
 
 /** Policy of the first tree that would capture a file of any name in the directory; null when none would. */
@@ -173,7 +197,10 @@ function policyFor(directory: string, trees: readonly CompiledTree[]): TreePolic
 }
 
 /** A dropped directory is left behind with all that is outside the members in it. */
-function splitDropped(root: RootDefinition, entries: readonly WalkedEntry[]): { outside: WalkedEntry[]; dropped: WalkedEntry[] } {
+function splitDropped(
+  root: RootDefinition,
+  entries: readonly WalkedEntry[],
+): { outside: WalkedEntry[]; dropped: WalkedEntry[] } {
   const matches = compile(root.drop);
   const gone = new Set<string>();
   const outside: WalkedEntry[] = [];
@@ -191,15 +218,18 @@ function assertTreesExist(root: RootDefinition, entries: readonly WalkedEntry[])
   for (const { path } of root.trees) {
     const entry = byPath.get(path);
     if (entry === undefined) throw new Stop('member_missing', `tree ${path} does not exist`, { root: root.name, path });
-    if (entry.kind === 'symlink') throw new Stop('symlink_found', `tree ${path} is a symbolic link`, { root: root.name, path });
-    if (entry.kind !== 'directory') throw new Stop('member_missing', `tree ${path} is no directory`, { root: root.name, path });
+    if (entry.kind === 'symlink')
+      throw new Stop('symlink_found', `tree ${path} is a symbolic link`, { root: root.name, path });
+    if (entry.kind !== 'directory')
+      throw new Stop('member_missing', `tree ${path} is no directory`, { root: root.name, path });
   }
 }
 
 function assertCapturable(root: RootDefinition, entry: WalkedEntry): void {
   const place = { root: root.name, path: entry.path };
   if (entry.kind === 'symlink') throw new Stop('symlink_found', `${entry.path} is a symbolic link`, place);
-  if (entry.kind === 'special') throw new Stop('special_file_found', `${entry.path} is a socket, FIFO or device`, place);
+  if (entry.kind === 'special')
+    throw new Stop('special_file_found', `${entry.path} is a socket, FIFO or device`, place);
 }
 
 /** The directory of a relative path; that of a name at the top is `.`. */
@@ -221,14 +251,29 @@ export interface WalkChange {
  */
 export function compareWalks(before: Members, after: Members): WalkChange[] {
   const changes = [
-    ...compareEach(before.databases, after.databases, () => false, () => true),
+    ...compareEach(
+      before.databases,
+      after.databases,
+      () => false,
+      () => true,
+    ),
     ...compareEach(before.files, after.files, fileChanged, ({ tree }) => allowsNothing(tree.policy)),
-    ...compareEach(before.directories, after.directories, directoryChanged, ({ watched }) => watched !== null && allowsNothing(watched)),
+    ...compareEach(
+      before.directories,
+      after.directories,
+      directoryChanged,
+      ({ watched }) => watched !== null && allowsNothing(watched),
+    ),
   ];
   return changes.sort((left, right) => compareBytes(left.path, right.path));
 }
 
-function compareEach<M extends { readonly entry: WalkedEntry }>(before: readonly M[], after: readonly M[], isChanged: (old: M, now: M) => boolean, mayNotAppear: (now: M) => boolean): WalkChange[] {
+function compareEach<M extends { readonly entry: WalkedEntry }>(
+  before: readonly M[],
+  after: readonly M[],
+  isChanged: (old: M, now: M) => boolean,
+  mayNotAppear: (now: M) => boolean,
+): WalkChange[] {
   const left = new Map(after.map((member) => [member.entry.path, member]));
   const changes: WalkChange[] = [];
   for (const old of before) {
@@ -250,7 +295,11 @@ function fileChanged({ entry: old, tree }: FileMember, { entry: now }: FileMembe
 function directoryChanged({ entry: old, watched }: DirectoryMember, { entry: now }: DirectoryMember): boolean {
   if (old.inode !== now.inode || old.device !== now.device) return true;
   if (old.mode !== now.mode || old.uid !== now.uid || old.gid !== now.gid) return true;
-  return watched !== null && allowsNothing(watched) && (old.mtimeNanos !== now.mtimeNanos || old.ctimeNanos !== now.ctimeNanos);
+  return (
+    watched !== null &&
+    allowsNothing(watched) &&
+    (old.mtimeNanos !== now.mtimeNanos || old.ctimeNanos !== now.ctimeNanos)
+  );
 }
 
 function allowsNothing(policy: TreePolicy): boolean {

@@ -33,7 +33,12 @@ function isKept(name: string): boolean {
 export function readMetadata(path: string): Metadata {
   try {
     const facts = lstatSync(path, { bigint: true });
-    const base = { mode: Number(facts.mode & 0o7777n), uid: Number(facts.uid), gid: Number(facts.gid), mtimeNanos: facts.mtimeNs.toString() };
+    const base = {
+      mode: Number(facts.mode & 0o7777n),
+      uid: Number(facts.uid),
+      gid: Number(facts.gid),
+      mtimeNanos: facts.mtimeNs.toString(),
+    };
     return { ...base, ...readXattrs(path) };
   } catch (error) {
     throw translateErrno(error, { path });

@@ -26,10 +26,22 @@ export function parseMountInfo(text: string): Mount[] {
     const separator = fields.indexOf('-', 6);
     const [id, , device, root, mountPoint] = fields;
     const [type, source, superOptions] = separator < 0 ? [] : fields.slice(separator + 1);
-    if (id === undefined || device === undefined || root === undefined || mountPoint === undefined || type === undefined) continue;
+    if (
+      id === undefined ||
+      device === undefined ||
+      root === undefined ||
+      mountPoint === undefined ||
+      type === undefined
+    )
+      continue;
     mounts.push({
-      id: Number(id), device, root: unescapeOctal(root), mountPoint: unescapeOctal(mountPoint), type,
-      source: unescapeOctal(source ?? ''), superOptions: (superOptions ?? '').split(','),
+      id: Number(id),
+      device,
+      root: unescapeOctal(root),
+      mountPoint: unescapeOctal(mountPoint),
+      type,
+      source: unescapeOctal(source ?? ''),
+      superOptions: (superOptions ?? '').split(','),
     });
   }
   return mounts;
@@ -56,7 +68,8 @@ export function isWithin(path: string, directory: string): boolean {
 export function mountOf(path: string, mounts: readonly Mount[]): Mount | null {
   let found: Mount | null = null;
   for (const mount of mounts) {
-    if (isWithin(path, mount.mountPoint) && (found === null || mount.mountPoint.length >= found.mountPoint.length)) found = mount;
+    if (isWithin(path, mount.mountPoint) && (found === null || mount.mountPoint.length >= found.mountPoint.length))
+      found = mount;
   }
   return found;
 }
@@ -75,7 +88,9 @@ export async function isMountPoint(path: string): Promise<boolean> {
 /** Mount points strictly below a path. */
 export async function mountsBelow(path: string): Promise<string[]> {
   const resolved = await resolveExisting(path);
-  return (await readMounts()).map((mount) => mount.mountPoint).filter((mountPoint) => mountPoint !== resolved && isWithin(mountPoint, resolved));
+  return (await readMounts())
+    .map((mount) => mount.mountPoint)
+    .filter((mountPoint) => mountPoint !== resolved && isWithin(mountPoint, resolved));
 }
 
 /** Resolves links in the part of the path that exists. */

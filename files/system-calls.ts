@@ -19,16 +19,44 @@ const UTIME_OMIT = (1n << 30n) - 2n;
 const NANOS_PER_SECOND = 1_000_000_000n;
 
 const libc = koffi.load('libc.so.6');
-const renameat2 = libc.func('int renameat2(int sourceDirectory, const char *source, int targetDirectory, const char *target, unsigned int flags)') as (sourceDirectory: number, source: string, targetDirectory: number, target: string, flags: number) => number;
+const renameat2 = libc.func(
+  'int renameat2(int sourceDirectory, const char *source, int targetDirectory, const char *target, unsigned int flags)',
+) as (sourceDirectory: number, source: string, targetDirectory: number, target: string, flags: number) => number;
 const syncfs = libc.func('int syncfs(int descriptor)') as KoffiFunc<(descriptor: number) => number>;
-const fcntl = libc.func('int fcntl(int descriptor, int command, ...)') as (descriptor: number, command: number, type: string, value: Buffer) => number;
-const llistxattr = libc.func('intptr_t llistxattr(const char *path, void *list, size_t size)') as (path: string, list: Buffer | null, size: number) => number;
-const lgetxattr = libc.func('intptr_t lgetxattr(const char *path, const char *name, void *value, size_t size)') as (path: string, name: string, value: Buffer | null, size: number) => number;
-const lsetxattr = libc.func('int lsetxattr(const char *path, const char *name, const void *value, size_t size, int flags)') as (path: string, name: string, value: Buffer, size: number, flags: number) => number;
-const lremovexattr = libc.func('int lremovexattr(const char *path, const char *name)') as (path: string, name: string) => number;
-const utimensat = libc.func('int utimensat(int directory, const char *path, const void *times, int flags)') as (directory: number, path: string, times: Buffer, flags: number) => number;
+const fcntl = libc.func('int fcntl(int descriptor, int command, ...)') as (
+  descriptor: number,
+  command: number,
+  type: string,
+  value: Buffer,
+) => number;
+const llistxattr = libc.func('intptr_t llistxattr(const char *path, void *list, size_t size)') as (
+  path: string,
+  list: Buffer | null,
+  size: number,
+) => number;
+const lgetxattr = libc.func('intptr_t lgetxattr(const char *path, const char *name, void *value, size_t size)') as (
+  path: string,
+  name: string,
+  value: Buffer | null,
+  size: number,
+) => number;
+const lsetxattr = libc.func(
+  'int lsetxattr(const char *path, const char *name, const void *value, size_t size, int flags)',
+) as (path: string, name: string, value: Buffer, size: number, flags: number) => number;
+const lremovexattr = libc.func('int lremovexattr(const char *path, const char *name)') as (
+  path: string,
+  name: string,
+) => number;
+const utimensat = libc.func('int utimensat(int directory, const char *path, const void *times, int flags)') as (
+  directory: number,
+  path: string,
+  times: Buffer,
+  flags: number,
+) => number;
 
-const errnoNames = new Map<number, string>(Object.entries(koffi.os.errno).map(([name, value]) => [Number(value), name]));
+const errnoNames = new Map<number, string>(
+  Object.entries(koffi.os.errno).map(([name, value]) => [Number(value), name]),
+);
 // Two names have one number on Linux; Node and this project say the first of each.
 errnoNames.set(koffi.os.errno['EAGAIN'] ?? 11, 'EAGAIN');
 errnoNames.set(koffi.os.errno['ENOTSUP'] ?? 95, 'ENOTSUP');
@@ -79,7 +107,8 @@ export function renameNoReplace(source: string, target: string): void {
 export async function syncFilesystemOf(descriptor: number, path: string): Promise<void> {
   await new Promise<void>((resolve, reject) => {
     syncfs.async(descriptor, (error: unknown, result: number) => {
-      if (error !== null && error !== undefined) reject(error instanceof Error ? error : new Error('koffi failed', { cause: error }));
+      if (error !== null && error !== undefined)
+        reject(error instanceof Error ? error : new Error('koffi failed', { cause: error }));
       // koffi carries errno over from its thread, for the length of this callback.
       else if (result < 0) reject(new SystemCallError('syncfs', path, koffi.errno()));
       else resolve();
@@ -100,7 +129,12 @@ export interface LockHolder {
  * Asks for the first POSIX or OFD lock of another process on a byte range (F_GETLK); null when there is none. The
  * process that asks must hold no locks of its own on the file: closing the descriptor would drop them.
  */
-export function lockHolder(descriptor: number, path: string, startBytes: number, lengthBytes: number): LockHolder | null {
+export function lockHolder(
+  descriptor: number,
+  path: string,
+  startBytes: number,
+  lengthBytes: number,
+): LockHolder | null {
   // struct flock of 64-bit Linux: short type, short whence, int64 start, int64 length, int pid.
   const query = Buffer.alloc(32);
   query.writeInt16LE(F_WRLCK, 0);
@@ -129,7 +163,10 @@ export function listXattrs(path: string): string[] {
     // Grown in between: ask again.
     if (read < 0 && koffi.errno() === koffi.os.errno['ERANGE']) continue;
     check(read, 'llistxattr', path);
-    return list.toString('utf8', 0, read).split('\0').filter((name) => name !== '');
+    return list
+      .toString('utf8', 0, read)
+      .split('\0')
+      .filter((name) => name !== '');
   }
 }
 

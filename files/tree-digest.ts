@@ -25,17 +25,32 @@ export interface TreeDigest {
  */
 export async function treeDigest(directory: string, options: TreeDigestOptions = {}): Promise<TreeDigest> {
   const hash = createHash('sha256');
-  const entries = await walkTree(directory, { ...(options.skip === undefined ? {} : { skip: options.skip }), detectDatabases: false });
+  const entries = await walkTree(directory, {
+    ...(options.skip === undefined ? {} : { skip: options.skip }),
+    detectDatabases: false,
+  });
   const times = options.times ?? 'all';
   const files = entries.filter((entry) => entry.kind === 'file');
-  const results = await hashFiles(files.map((entry) => ({ source: `${directory}/${entry.path}`, expected: { sizeBytes: entry.sizeBytes, inode: entry.inode } })));
+  const results = await hashFiles(
+    files.map((entry) => ({
+      source: `${directory}/${entry.path}`,
+      expected: { sizeBytes: entry.sizeBytes, inode: entry.inode },
+    })),
+  );
   const digests = new Map(files.map((entry, index) => [entry.path, results[index]?.sha256]));
   for (const entry of entries) {
     const isTimed = times === 'all' || (times === 'below' && entry.path !== '.');
     const path = `${directory}/${entry.path}`;
     const sizeBytes = entry.kind === 'file' ? entry.sizeBytes : null;
-    const content = entry.kind === 'file' ? digests.get(entry.path) : entry.kind === 'symlink' ? await translating({ path }, async () => await readlink(path)) : null;
-    hash.update(`${JSON.stringify([entry.path, entry.kind, entry.mode, entry.uid, entry.gid, sizeBytes, content, isTimed ? entry.mtimeNanos : null])}\n`);
+    const content =
+      entry.kind === 'file'
+        ? digests.get(entry.path)
+        : entry.kind === 'symlink'
+          ? await translating({ path }, async () => await readlink(path))
+          : null;
+    hash.update(
+      `${JSON.stringify([entry.path, entry.kind, entry.mode, entry.uid, entry.gid, sizeBytes, content, isTimed ? entry.mtimeNanos : null])}\n`,
+    );
   }
   return { sha256: hash.digest('hex'), entries: entries.length };
 }

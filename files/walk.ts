@@ -86,7 +86,8 @@ function namesIn(directory: string, relative: string): string[] {
     throw translateErrno(error, { path });
   }
   return names.map((name) => {
-    if (!isUtf8(name)) throw new Stop('path_not_utf8', 'a file name is not UTF-8', { directory: path, nameHex: name.toString('hex') });
+    if (!isUtf8(name))
+      throw new Stop('path_not_utf8', 'a file name is not UTF-8', { directory: path, nameHex: name.toString('hex') });
     return name.toString('utf8');
   });
 }
@@ -108,7 +109,8 @@ function walked(path: string, absolute: string, facts: BigIntStats, options: Wal
   const kind = kindOf(facts);
   const isDatabase = options.detectDatabases ? kind === 'file' && hasMagic(absolute, facts) : null;
   return {
-    path, kind,
+    path,
+    kind,
     sizeBytes: Number(facts.size),
     inode: facts.ino.toString(),
     device: facts.dev.toString(),

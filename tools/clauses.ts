@@ -31,7 +31,9 @@ if (strays.length > 0) process.exitCode = 1;
 /** Vitest's own output goes to stderr, so that stdout is the verdicts alone. */
 function runAcceptance(): readonly ReportedTest[] {
   const present = ACCEPTANCE.some(
-    (room) => existsSync(room) && readdirSync(room, { recursive: true, encoding: 'utf8' }).some((path) => path.endsWith('.test.ts')),
+    (room) =>
+      existsSync(room) &&
+      readdirSync(room, { recursive: true, encoding: 'utf8' }).some((path) => path.endsWith('.test.ts')),
   );
   if (!present) return [];
   const scratch = mkdtempSync(join(tmpdir(), 'holdfast-clauses-'));

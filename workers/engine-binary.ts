@@ -1,6 +1,17 @@
 // Finds Temporal's own binary, or makes it (DESIGN "Engine"): PATH, holdfast's cache, the SDK's download, a build from
 // the Go module proxy. A binary is used only after it has named its version, and enters the cache by one rename.
-import { accessSync, constants, fsyncSync, mkdtempSync, openSync, closeSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
+import {
+  accessSync,
+  constants,
+  fsyncSync,
+  mkdtempSync,
+  openSync,
+  closeSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from 'node:fs';
 import { homedir } from 'node:os';
 import { delimiter, isAbsolute, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -38,10 +49,15 @@ export async function findTemporalBinary(options: FindOptions): Promise<Temporal
   const given = setting(environment, 'HOLDFAST_TEMPORAL_BINARY');
   if (given !== undefined) {
     const version = isAbsolute(given) && isExecutable(given) ? await versionOf(given) : undefined;
-    if (version === undefined) throw new Stop('engine_unavailable', 'HOLDFAST_TEMPORAL_BINARY is not a usable temporal', { path: given });
+    if (version === undefined)
+      throw new Stop('engine_unavailable', 'HOLDFAST_TEMPORAL_BINARY is not a usable temporal', { path: given });
     return { path: given, version, source: 'path' };
   }
-  return (await onPath(environment, options.onProgress)) ?? (await inCache(environment)) ?? (await madeOnce(environment, options));
+  return (
+    (await onPath(environment, options.onProgress)) ??
+    (await inCache(environment)) ??
+    (await madeOnce(environment, options))
+  );
 }
 
 function isExecutable(path: string): boolean {
@@ -61,11 +77,15 @@ async function versionOf(path: string): Promise<string | undefined> {
   const found = /^temporal version (.*\(Server (\d+)\.(\d+)\.\d+.*)$/m.exec(output);
   if (status !== 0 || found?.[1] === undefined) return undefined;
   const [major, minor] = [Number(found[2]), Number(found[3])];
-  const isNewEnough = major > SERVER_VERSION_MIN[0] || (major === SERVER_VERSION_MIN[0] && minor >= SERVER_VERSION_MIN[1]);
+  const isNewEnough =
+    major > SERVER_VERSION_MIN[0] || (major === SERVER_VERSION_MIN[0] && minor >= SERVER_VERSION_MIN[1]);
   return isNewEnough ? found[1].trim() : undefined;
 }
 
-async function onPath(environment: Environment, onProgress: (line: string) => void): Promise<TemporalBinary | undefined> {
+async function onPath(
+  environment: Environment,
+  onProgress: (line: string) => void,
+): Promise<TemporalBinary | undefined> {
   for (const directory of (environment['PATH'] ?? '').split(delimiter).filter(isAbsolute)) {
     const path = join(directory, 'temporal');
     if (!isExecutable(path)) continue;
@@ -116,7 +136,9 @@ async function awaitLock(path: string, { onProgress, signal }: FindOptions): Pro
     if (turn % 20 === 0) onProgress('waiting for another process that makes the temporal binary');
     await delay(250, undefined, signal === undefined ? {} : { signal });
   }
-  throw new Stop('engine_unavailable', 'another process has been making the temporal binary for too long', { lock: path });
+  throw new Stop('engine_unavailable', 'another process has been making the temporal binary for too long', {
+    lock: path,
+  });
 }
 
 async function make(environment: Environment, directory: string, options: FindOptions): Promise<TemporalBinary> {
@@ -124,7 +146,9 @@ async function make(environment: Environment, directory: string, options: FindOp
   for (const source of ['download', 'build'] as const) {
     const work = mkdtempSync(join(directory, 'make-'));
     try {
-      const reason = await (source === 'download' ? download(work, environment, options) : build(work, environment, options));
+      const reason = await (source === 'download'
+        ? download(work, environment, options)
+        : build(work, environment, options));
       const names = readdirSync(work).filter((name) => name.startsWith('temporal') && !name.endsWith('.downloading'));
       const made = names[0] === undefined ? undefined : join(work, names[0]);
       const version = reason === undefined && made !== undefined ? await versionOf(made) : undefined;
@@ -138,13 +162,19 @@ async function make(environment: Environment, directory: string, options: FindOp
       rmSync(work, { recursive: true, force: true });
     }
   }
-  throw new Stop('engine_unavailable', 'no temporal on PATH, in the cache, by download or by build', { ...reasons, cache: directory });
+  throw new Stop('engine_unavailable', 'no temporal on PATH, in the cache, by download or by build', {
+    ...reasons,
+    cache: directory,
+  });
 }
 
 /** Into the cache: synced, then renamed, then the directory synced. */
 function keep(source: string, target: string, directory: string): void {
   try {
-    for (const [path, before] of [[source, () => undefined], [directory, () => renameSync(source, target)]] as const) {
+    for (const [path, before] of [
+      [source, () => undefined],
+      [directory, () => renameSync(source, target)],
+    ] as const) {
       before();
       const descriptor = openSync(path, 'r');
       fsyncSync(descriptor);
@@ -159,7 +189,11 @@ function keep(source: string, target: string, directory: string): void {
  * The SDK's download, in a process group of its own: it has no time limit, and starts what it downloaded. Ended when
  * no byte arrives for DOWNLOAD_STALL_MILLIS. Returns why it failed, or undefined.
  */
-async function download(work: string, environment: Environment, { onProgress, signal }: FindOptions): Promise<string | undefined> {
+async function download(
+  work: string,
+  environment: Environment,
+  { onProgress, signal }: FindOptions,
+): Promise<string | undefined> {
   onProgress(`downloading temporal ${TEMPORAL_VERSION} through the SDK`);
   const program = fileURLToPath(new URL('./engine-download.js', import.meta.url));
   let bytes = 0;
@@ -170,7 +204,11 @@ async function download(work: string, environment: Environment, { onProgress, si
     ...(signal === undefined ? {} : { signal }),
     stall: {
       millis: DOWNLOAD_STALL_MILLIS,
-      measure: () => (bytes = readdirSync(work).reduce((sum, name) => sum + (statSync(join(work, name), { throwIfNoEntry: false })?.size ?? 0), 0)),
+      measure: () =>
+        (bytes = readdirSync(work).reduce(
+          (sum, name) => sum + (statSync(join(work, name), { throwIfNoEntry: false })?.size ?? 0),
+          0,
+        )),
     },
     onTick: () => onProgress(`downloading temporal: ${Math.round(bytes / 1024 ** 2)} MiB`),
   });
@@ -178,8 +216,16 @@ async function download(work: string, environment: Environment, { onProgress, si
 }
 
 /** `go install` from the module proxy: about three minutes when nothing is cached. */
-async function build(work: string, environment: Environment, { onProgress, signal }: FindOptions): Promise<string | undefined> {
-  const go = (environment['PATH'] ?? '').split(delimiter).filter(isAbsolute).map((directory) => join(directory, 'go')).find(isExecutable);
+async function build(
+  work: string,
+  environment: Environment,
+  { onProgress, signal }: FindOptions,
+): Promise<string | undefined> {
+  const go = (environment['PATH'] ?? '')
+    .split(delimiter)
+    .filter(isAbsolute)
+    .map((directory) => join(directory, 'go'))
+    .find(isExecutable);
   if (go === undefined) return 'go is not on PATH';
   onProgress(`building temporal ${TEMPORAL_VERSION} from the Go module proxy: about three minutes, once`);
   const begin = performance.now();

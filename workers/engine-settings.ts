@@ -21,7 +21,12 @@ async function missingSearchAttributes({ operatorService }: EngineServices, name
   return SEARCH_ATTRIBUTES.filter((name) => {
     const type = customAttributes[name];
     if (type !== undefined && type !== KEYWORD) {
-      throw new Stop('engine_unavailable', 'a search attribute of the engine has another type', { namespace, name, type, wanted: 'Keyword' });
+      throw new Stop('engine_unavailable', 'a search attribute of the engine has another type', {
+        namespace,
+        name,
+        type,
+        wanted: 'Keyword',
+      });
     }
     return type === undefined;
   });
@@ -31,9 +36,14 @@ async function missingSearchAttributes({ operatorService }: EngineServices, name
 export async function ensureSearchAttributes(services: EngineServices, namespace: string): Promise<void> {
   const deadline = performance.now() + ENGINE_LIMITS.readyMillis;
   let refusal: unknown;
-  for (let missing = await missingSearchAttributes(services, namespace); missing.length > 0; ) {
+  for (let missing = await missingSearchAttributes(services, namespace); missing.length > 0;) {
     if (performance.now() > deadline) {
-      throw new Stop('engine_unavailable', 'search attributes could not be registered', { namespace, missing, reason: String(refusal) }, { cause: refusal });
+      throw new Stop(
+        'engine_unavailable',
+        'search attributes could not be registered',
+        { namespace, missing, reason: String(refusal) },
+        { cause: refusal },
+      );
     }
     const searchAttributes = Object.fromEntries(missing.map((name) => [name, KEYWORD]));
     try {
@@ -60,5 +70,6 @@ export async function ensureRetention(services: EngineServices, namespace: strin
   const config = { workflowExecutionRetentionTtl: msToTs(wanted * 1000) };
   await services.workflowService.updateNamespace({ namespace, config });
   const found = await retentionSeconds(services, namespace);
-  if (found !== wanted) throw new Stop('engine_unavailable', 'the retention of the engine could not be set', { namespace, found, wanted });
+  if (found !== wanted)
+    throw new Stop('engine_unavailable', 'the retention of the engine could not be set', { namespace, found, wanted });
 }

@@ -58,10 +58,20 @@ export async function startEngine(options: StartEngineOptions): Promise<RunningE
   argv.push('--ui-port', String(ports.uiPort), '--headless=false', '--log-level', 'error', '--log-format', 'json');
   // A session of its own, so that a Ctrl-C at the terminal reaches the supervisor alone, which stops the worker first
   const env = engineEnvironment(options.environment ?? process.env, paths);
-  const child = spawn(binary, argv, { detached: true, stdio: ['ignore', 'ignore', process.stderr], cwd: paths.directory, env });
+  const child = spawn(binary, argv, {
+    detached: true,
+    stdio: ['ignore', 'ignore', process.stderr],
+    cwd: paths.directory,
+    env,
+  });
   const ended = endOf(child);
-  const name: ProcessName | undefined = child.pid === undefined ? undefined : { pid: child.pid, startTime: startTimeOf(child.pid) ?? '' };
-  if (name === undefined) throw new Stop('engine_unavailable', 'the temporal binary does not start', { binary, reason: await reasonOf(ended) });
+  const name: ProcessName | undefined =
+    child.pid === undefined ? undefined : { pid: child.pid, startTime: startTimeOf(child.pid) ?? '' };
+  if (name === undefined)
+    throw new Stop('engine_unavailable', 'the temporal binary does not start', {
+      binary,
+      reason: await reasonOf(ended),
+    });
   try {
     const connection = await Promise.race([answering(ports, options.signal), failWhenEnded(ended, paths)]);
     const { namespaceId } = connection;
@@ -78,7 +88,16 @@ export async function startEngine(options: StartEngineOptions): Promise<RunningE
       await ended;
       rmSync(paths.engineRecord, { force: true });
     };
-    return { address, uiAddress, namespace: NAMESPACE, namespaceId, connection: connection.connection, pid: name.pid, ended, stop };
+    return {
+      address,
+      uiAddress,
+      namespace: NAMESPACE,
+      namespaceId,
+      connection: connection.connection,
+      pid: name.pid,
+      ended,
+      stop,
+    };
   } catch (error) {
     await endProcess(name, ENGINE_LIMITS.engineStopMillis);
     throw error;
@@ -104,7 +123,8 @@ function assertDatabase(path: string): void {
 async function endLeftovers(paths: SupervisorPaths): Promise<void> {
   for (const name of processesWith(`${MARKER}=${paths.directory}`)) {
     const argv = argumentsOf(name.pid);
-    if (argv[argv.indexOf('--db-filename') + 1] === paths.database) await endProcess(name, ENGINE_LIMITS.engineStopMillis);
+    if (argv[argv.indexOf('--db-filename') + 1] === paths.database)
+      await endProcess(name, ENGINE_LIMITS.engineStopMillis);
   }
   rmSync(paths.engineRecord, { force: true });
 }
@@ -125,7 +145,10 @@ async function reasonOf(ended: Promise<ProcessEnd>): Promise<string> {
 }
 
 async function failWhenEnded(ended: Promise<ProcessEnd>, paths: SupervisorPaths): Promise<never> {
-  throw new Stop('engine_unavailable', 'temporal ended while it started', { reason: await reasonOf(ended), log: paths.log });
+  throw new Stop('engine_unavailable', 'temporal ended while it started', {
+    reason: await reasonOf(ended),
+    log: paths.log,
+  });
 }
 
 /** Connects once the server listens and has made its namespace. */
@@ -134,12 +157,14 @@ async function answering({ port }: Ports, signal: AbortSignal | undefined): Retu
   for (;;) {
     signal?.throwIfAborted();
     try {
-      if (await accepts(port)) return await connectEngine({ options: { address: `${HOST}:${port}` }, namespace: NAMESPACE });
+      if (await accepts(port))
+        return await connectEngine({ options: { address: `${HOST}:${port}` }, namespace: NAMESPACE });
     } catch (error) {
       // It listens before the namespace is there
       if (performance.now() > deadline) throw error;
     }
-    if (performance.now() > deadline) throw new Stop('engine_unavailable', 'temporal does not listen in time', { port });
+    if (performance.now() > deadline)
+      throw new Stop('engine_unavailable', 'temporal does not listen in time', { port });
     await delay(50);
   }
 }
@@ -170,7 +195,8 @@ async function choosePorts(paths: SupervisorPaths): Promise<Ports> {
   const port = (last && (await bindOnce(last.port))) ?? (await bindOnce(0));
   let uiPort = (last && (await bindOnce(last.uiPort))) ?? (await bindOnce(0));
   if (uiPort === port) uiPort = await bindOnce(0);
-  if (port === undefined || uiPort === undefined || port === uiPort) throw new Stop('engine_unavailable', 'no free port on loopback', {});
+  if (port === undefined || uiPort === undefined || port === uiPort)
+    throw new Stop('engine_unavailable', 'no free port on loopback', {});
   return { port, uiPort };
 }
 
@@ -178,11 +204,13 @@ function readPorts(paths: SupervisorPaths): Ports | undefined {
   try {
     const read: unknown = JSON.parse(readFileSync(paths.ports, 'utf8'));
     if (typeof read !== 'object' || read === null || !('port' in read) || !('uiPort' in read)) return undefined;
-    const isPort = (port: unknown): port is number => Number.isInteger(port) && Number(port) > 0 && Number(port) < 65_536;
+    const isPort = (port: unknown): port is number =>
+      Number.isInteger(port) && Number(port) > 0 && Number(port) < 65_536;
     return isPort(read.port) && isPort(read.uiPort) ? { port: read.port, uiPort: read.uiPort } : undefined;
   } catch (error) {
     // A preference, not a fact: without it, or when it is cut short, any free port will do
-    if (error instanceof SyntaxError || (error instanceof Error && 'code' in error && error.code === 'ENOENT')) return undefined;
+    if (error instanceof SyntaxError || (error instanceof Error && 'code' in error && error.code === 'ENOENT'))
+      return undefined;
     throw asEnvironmentStop(error, paths.ports);
   }
 }

@@ -4,7 +4,16 @@ import type { Logger } from 'pino';
 
 export type Log = Logger;
 
-const SECRET_NAMES = ['apiKey', 'authorization', 'password', 'passphrase', 'secret', 'secretAccessKey', 'privateKey', 'identityKey'];
+const SECRET_NAMES = [
+  'apiKey',
+  'authorization',
+  'password',
+  'passphrase',
+  'secret',
+  'secretAccessKey',
+  'privateKey',
+  'identityKey',
+];
 
 /** Level from HOLDFAST_LOG_LEVEL, else info. Written synchronously, so that a crash loses no line. */
 export function createLog(name: string): Log {

@@ -47,14 +47,23 @@ function targetOf(argv: string[]): Target {
     ...(typeof apiKey === 'string' ? { apiKey } : {}),
     ...(metadata === undefined ? {} : { metadata }),
   };
-  return { address: cluster.options.address, namespace: cluster.namespace, connect: () => NativeConnection.connect(options) };
+  return {
+    address: cluster.options.address,
+    namespace: cluster.namespace,
+    connect: () => NativeConnection.connect(options),
+  };
 }
 
 async function connectOrStop(target: Target): Promise<NativeConnection> {
   try {
     return await target.connect();
   } catch (error) {
-    throw new Stop('engine_unreachable', `temporal at ${target.address} does not answer`, { address: target.address, reason: String(error) }, { cause: error });
+    throw new Stop(
+      'engine_unreachable',
+      `temporal at ${target.address} does not answer`,
+      { address: target.address, reason: String(error) },
+      { cause: error },
+    );
   }
 }
 
@@ -69,7 +78,6 @@ async function createWorkers(connection: NativeConnection, namespace: string, id
     client: new Client({ connection, namespace }),
     definitionsDirectory: definitionsDirectory(),
     stateDirectory: stateDirectory(),
-
   });
   const common = { connection, namespace, identity, shutdownGraceTime: ENGINE_LIMITS.workerGraceMillis };
   const forWorkflows = await Worker.create({
@@ -92,7 +100,12 @@ async function createWorkers(connection: NativeConnection, namespace: string, id
 }
 
 /** Returns once the engine names us among the pollers of both queues: then nothing that is started waits for us. */
-async function untilPolling(connection: NativeConnection, namespace: string, identity: string, isEnding: () => boolean): Promise<void> {
+async function untilPolling(
+  connection: NativeConnection,
+  namespace: string,
+  identity: string,
+  isEnding: () => boolean,
+): Promise<void> {
   const queues = [
     [WORKFLOW_QUEUE, WORKFLOW_TASKS],
     [hostQueue(hostName()), ACTIVITY_TASKS],
@@ -100,9 +113,14 @@ async function untilPolling(connection: NativeConnection, namespace: string, ide
   const deadline = performance.now() + ENGINE_LIMITS.readyMillis;
   for (const [name, taskQueueType] of queues) {
     while (!isEnding()) {
-      const { pollers } = await connection.workflowService.describeTaskQueue({ namespace, taskQueue: { name }, taskQueueType: taskQueueType ?? null });
+      const { pollers } = await connection.workflowService.describeTaskQueue({
+        namespace,
+        taskQueue: { name },
+        taskQueueType: taskQueueType ?? null,
+      });
       if (pollers?.some((poller) => poller.identity === identity) === true) break;
-      if (performance.now() > deadline) throw new Stop('engine_unavailable', 'the worker does not poll in time', { queue: name });
+      if (performance.now() > deadline)
+        throw new Stop('engine_unavailable', 'the worker does not poll in time', { queue: name });
       await delay(30);
     }
   }
@@ -130,10 +148,16 @@ async function main(): Promise<void> {
     workers = await createWorkers(connection, target.namespace, identity);
     // Nothing polls yet, and only a worker that ran lets go of the connection: the process just ends
     if (isEnding) process.exit(0);
-    const polling = untilPolling(connection, target.namespace, identity, () => isEnding).then(() => process.send?.('ready'));
+    const polling = untilPolling(connection, target.namespace, identity, () => isEnding).then(() =>
+      process.send?.('ready'),
+    );
     // One that ends, or fails, takes the others along: half a worker looks like a whole one
     const parts = [...workers.map((worker) => worker.run()), polling];
-    for (const part of workers.map((_, index) => parts[index])) part?.then(() => end('a worker ended'), () => end('a worker failed'));
+    for (const part of workers.map((_, index) => parts[index]))
+      part?.then(
+        () => end('a worker ended'),
+        () => end('a worker failed'),
+      );
     polling.catch(() => end('the queues are not polled'));
     const failed = (await Promise.allSettled(parts)).find((part) => part.status === 'rejected');
     if (failed !== undefined) throw failed.reason;

@@ -17,7 +17,9 @@ function readProcess(pid: number, name: string): string | undefined {
 /** Start time in clock ticks since boot (field 22), or undefined when the process is gone or only a zombie. */
 export function startTimeOf(pid: number): string | undefined {
   // The name in field 2 may hold spaces and parentheses: count from the last one
-  const fields = readProcess(pid, 'stat')?.replace(/^.*\) /s, '').split(' ');
+  const fields = readProcess(pid, 'stat')
+    ?.replace(/^.*\) /s, '')
+    .split(' ');
   return fields?.[0] === 'Z' || fields?.[0] === 'X' ? undefined : fields?.[19];
 }
 
@@ -28,7 +30,9 @@ export interface ProcessName {
 
 /** Our processes that were started with this environment entry ("NAME=value"). */
 export function processesWith(entry: string): ProcessName[] {
-  const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name)).map(Number);
+  const pids = readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number);
   return pids.flatMap((pid) => {
     if (readProcess(pid, 'environ')?.split('\0').includes(entry) !== true) return [];
     const startTime = startTimeOf(pid);

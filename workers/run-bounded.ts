@@ -41,7 +41,8 @@ export function runBounded(program: string, argv: readonly string[], options: Bo
     let killedBecause: string | undefined;
     const kill = (why: string): void => {
       killedBecause ??= why;
-      if (child.pid !== undefined && child.exitCode === null && child.signalCode === null) process.kill(-child.pid, 'SIGKILL');
+      if (child.pid !== undefined && child.exitCode === null && child.signalCode === null)
+        process.kill(-child.pid, 'SIGKILL');
     };
     const timer = setTimeout(() => kill(`it took longer than ${options.timeoutMillis} ms`), options.timeoutMillis);
     const ticker = setInterval(() => options.onTick?.(), ENGINE_LIMITS.progressIntervalMillis);
@@ -55,7 +56,10 @@ export function runBounded(program: string, argv: readonly string[], options: Bo
       clearInterval(watcher);
       options.signal?.removeEventListener('abort', abort);
       const reason = killedBecause ?? why;
-      resolve({ status: reason === undefined ? status : null, output: reason === undefined ? output : `${output}\n${reason}` });
+      resolve({
+        status: reason === undefined ? status : null,
+        output: reason === undefined ? output : `${output}\n${reason}`,
+      });
     };
     child.once('error', (error) => finish(null, error.message));
     child.once('close', (status) => finish(status));

@@ -6,10 +6,17 @@ import type { MetricsExporterConfig } from '@temporalio/worker';
 import { setting } from '../client/state-directory.js';
 import type { Log } from './log.js';
 
-const PINO_LEVELS = { TRACE: 'trace', DEBUG: 'debug', INFO: 'info', WARN: 'warn', ERROR: 'error' } as const satisfies Record<LogLevel, string>;
+const PINO_LEVELS = {
+  TRACE: 'trace',
+  DEBUG: 'debug',
+  INFO: 'info',
+  WARN: 'warn',
+  ERROR: 'error',
+} as const satisfies Record<LogLevel, string>;
 
 function sdkLogger(log: Log): Logger {
-  const write = (level: LogLevel, message: string, meta?: LogMetadata): void => log[PINO_LEVELS[level]](meta ?? {}, message);
+  const write = (level: LogLevel, message: string, meta?: LogMetadata): void =>
+    log[PINO_LEVELS[level]](meta ?? {}, message);
   return {
     log: write,
     trace: (message, meta) => write('TRACE', message, meta),
@@ -24,7 +31,9 @@ function sdkLogger(log: Log): Logger {
 export function installRuntime(log: Log): Runtime {
   const bindAddress = setting(process.env, 'HOLDFAST_METRICS_ADDRESS');
   const metrics: MetricsExporterConfig | undefined =
-    bindAddress === undefined ? undefined : { prometheus: { bindAddress, countersTotalSuffix: true, unitSuffix: true, useSecondsForDurations: true } };
+    bindAddress === undefined
+      ? undefined
+      : { prometheus: { bindAddress, countersTotalSuffix: true, unitSuffix: true, useSecondsForDurations: true } };
   return Runtime.install({
     logger: sdkLogger(log),
     // The worker's own handlers decide what a signal means

@@ -31,7 +31,10 @@ export async function listenSupervisor(path: string): Promise<SupervisorSocket> 
   rmSync(path, { force: true });
   const release = await listen(server, path);
   // An empty line says that we are alive
-  const pulse = setInterval(() => clients.forEach((socket) => socket.write('\n')), ENGINE_LIMITS.progressIntervalMillis);
+  const pulse = setInterval(
+    () => clients.forEach((socket) => socket.write('\n')),
+    ENGINE_LIMITS.progressIntervalMillis,
+  );
   return {
     connections: () => clients.size,
     announce: (message) => {

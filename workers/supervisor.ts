@@ -45,7 +45,9 @@ export async function runSupervisor(options: SupervisorOptions): Promise<void> {
   const paths = supervisorPaths(stateDirectory(environment), engineKey(environment));
   ensurePrivateDirectory(paths.directory);
   // Longer than any clean end of a supervisor takes
-  const deadline = performance.now() + 2 * (ENGINE_LIMITS.workerGraceMillis + ENGINE_LIMITS.workerStopMarginMillis + ENGINE_LIMITS.engineStopMillis);
+  const deadline =
+    performance.now() +
+    2 * (ENGINE_LIMITS.workerGraceMillis + ENGINE_LIMITS.workerStopMarginMillis + ENGINE_LIMITS.engineStopMillis);
   while (!options.signal.aborted) {
     const release = tryExclusiveLock(paths.lock);
     if (release !== undefined) return await supervise(paths, environment, options).finally(release);
@@ -58,7 +60,9 @@ export async function runSupervisor(options: SupervisorOptions): Promise<void> {
       link.close();
       if (!options.foreground) return;
     } else if (!options.foreground && performance.now() > deadline) {
-      throw new Stop('engine_unavailable', 'another supervisor holds the lock and does not answer', { lock: paths.lock });
+      throw new Stop('engine_unavailable', 'another supervisor holds the lock and does not answer', {
+        lock: paths.lock,
+      });
     }
     await delay(ENGINE_LIMITS.retryMillis);
   }
@@ -107,7 +111,12 @@ async function supervise(paths: SupervisorPaths, environment: Environment, optio
   const worker = keepWorker(supervision, workerEnding.signal);
   const engine = keepEngine(supervision, engineEnding.signal);
   try {
-    await Promise.race([worker, engine, aborted(signal), ...(options.foreground ? [] : [idle(supervision, socket, log)])]);
+    await Promise.race([
+      worker,
+      engine,
+      aborted(signal),
+      ...(options.foreground ? [] : [idle(supervision, socket, log)]),
+    ]);
   } catch (error) {
     log.error({ err: error }, 'the supervisor gives up');
     socket.announce({ error: failureOf(error) });
@@ -174,13 +183,23 @@ async function keepEngine(supervision: Supervision, signal: AbortSignal): Promis
 }
 
 /** How the engine is started, or undefined when the signal came first. */
-async function engineStarter(supervision: Supervision, signal: AbortSignal): Promise<(() => Promise<RunningEngine>) | undefined> {
+async function engineStarter(
+  supervision: Supervision,
+  signal: AbortSignal,
+): Promise<(() => Promise<RunningEngine>) | undefined> {
   const { paths, environment, cluster, progress } = supervision;
   if (cluster !== undefined) {
     return async () => {
       const { connection, namespace, namespaceId } = await connectEngine(cluster);
       const { address } = cluster.options;
-      return { address, namespace, namespaceId, connection, ended: new Promise(() => undefined), stop: () => connection.close() };
+      return {
+        address,
+        namespace,
+        namespaceId,
+        connection,
+        ended: new Promise(() => undefined),
+        stop: () => connection.close(),
+      };
     };
   }
   try {
@@ -201,7 +220,12 @@ async function keepWorker(supervision: Supervision, signal: AbortSignal): Promis
     start: async () => {
       const { address, namespace } = await engineOf(supervision, signal);
       progress('starting the worker');
-      return await startWorker({ directory: paths.directory, environment, signal, ...(cluster === undefined ? { embedded: { address, namespace } } : {}) });
+      return await startWorker({
+        directory: paths.directory,
+        environment,
+        signal,
+        ...(cluster === undefined ? { embedded: { address, namespace } } : {}),
+      });
     },
     onUp: (worker) => {
       supervision.worker = worker;

@@ -32,9 +32,18 @@ const V8_OPTIONS = ['--max-semi-space-size=8'];
 /** Returns once the worker polls both of its queues. STOP engine_unavailable when it ends before, or is not in time. */
 export async function startWorker(options: StartWorkerOptions): Promise<RunningWorker> {
   const program = fileURLToPath(new URL('./main.js', import.meta.url));
-  const argv = options.embedded === undefined ? [] : ['--address', options.embedded.address, '--namespace', options.embedded.namespace];
+  const argv =
+    options.embedded === undefined
+      ? []
+      : ['--address', options.embedded.address, '--namespace', options.embedded.namespace];
   const env = { ...MEMORY, ...options.environment, HOLDFAST_STATE_DIRECTORY: options.directory };
-  const child = fork(program, argv, { detached: true, execArgv: V8_OPTIONS, cwd: options.directory, env, stdio: ['ignore', process.stderr, process.stderr, 'ipc'] });
+  const child = fork(program, argv, {
+    detached: true,
+    execArgv: V8_OPTIONS,
+    cwd: options.directory,
+    env,
+    stdio: ['ignore', process.stderr, process.stderr, 'ipc'],
+  });
   const ended = endOf(child);
   const { pid } = child;
   if (pid === undefined) {
@@ -48,11 +57,14 @@ export async function startWorker(options: StartWorkerOptions): Promise<RunningW
   };
   try {
     await new Promise<void>((resolve, reject) => {
-      const refuse = (reason: string): void => reject(new Stop('engine_unavailable', 'the worker does not start', { reason }));
+      const refuse = (reason: string): void =>
+        reject(new Stop('engine_unavailable', 'the worker does not start', { reason }));
       const timer = setTimeout(() => refuse('it does not poll in time'), ENGINE_LIMITS.readyMillis);
       options.signal?.addEventListener('abort', () => refuse('it was called off'), { once: true });
       child.once('message', () => resolve());
-      ended.then(({ status, signal }) => refuse(signal ?? `status ${status}`), reject).finally(() => clearTimeout(timer));
+      ended
+        .then(({ status, signal }) => refuse(signal ?? `status ${status}`), reject)
+        .finally(() => clearTimeout(timer));
       child.once('message', () => clearTimeout(timer));
     });
   } catch (error) {

@@ -24,5 +24,6 @@ export async function backup(order: BackupOrder): Promise<BackupReport> {
       });
       run.concerns(artefact.backupId);
       return { protocol: 'backup', operation: order.operation, store: order.store, ...artefact, steps: run.times() };
-    }));
+    }),
+  );
 }

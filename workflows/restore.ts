@@ -38,5 +38,6 @@ export async function restore(order: RestoreOrder): Promise<RestoreReport> {
         ...staged,
         steps: run.times(),
       };
-    }));
+    }),
+  );
 }

@@ -30,5 +30,6 @@ export async function rollback(order: RestoreOrder): Promise<RestoreReport> {
         files: plan.source.files,
         steps: run.times(),
       };
-    }));
+    }),
+  );
 }

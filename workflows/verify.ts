@@ -9,7 +9,10 @@ export async function verify(order: VerifyOrder): Promise<VerifyReport> {
   return run.conclude(async () => {
     const artefact = await run.step('verify.bytes', 'verifyBytes', { backup: order.backup });
     run.concerns(artefact.backupId);
-    await run.step('verify.databases', 'verifyDatabases', { artefact: artefact.artefact, manifestSha256: artefact.manifestSha256 });
+    await run.step('verify.databases', 'verifyDatabases', {
+      artefact: artefact.artefact,
+      manifestSha256: artefact.manifestSha256,
+    });
     return { protocol: 'verify', operation: order.operation, store: order.store, ...artefact, steps: run.times() };
   });
 }

@@ -17,7 +17,12 @@ export function backupCommand(): Command {
     .action(async (store: string, options: { readonly operation?: string }, command: Command) => {
       const output = outputOf(command);
       await withHoldfast(command, [store], async (holdfast) => {
-        const report = await follow(holdfast, store, await holdfast.backup(store, operationOptions(command, options.operation)), output);
+        const report = await follow(
+          holdfast,
+          store,
+          await holdfast.backup(store, operationOptions(command, options.operation)),
+          output,
+        );
         output.result(report, [
           `backup ${basename(report.artefact)} of store ${store}`,
           `  path      ${report.artefact}`,

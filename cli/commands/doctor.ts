@@ -3,14 +3,20 @@ import type { Command } from 'commander';
 import { describeCommand, localDefinitions, outputOf } from '../command.js';
 
 export function doctorCommand(): Command {
-  return describeCommand({ name: 'doctor', summary: 'say for each store whether it can be cut and exchanged here, and how to mend what is in the way', examples: ['holdfast doctor', 'holdfast doctor shop --json'], exits: [74, 77, 78] })
+  return describeCommand({
+    name: 'doctor',
+    summary: 'say for each store whether it can be cut and exchanged here, and how to mend what is in the way',
+    examples: ['holdfast doctor', 'holdfast doctor shop --json'],
+    exits: [74, 77, 78],
+  })
     .argument('[store]', 'store id; every store that is defined here without it')
     .action(async (store: string | undefined, _options: object, command: Command) => {
       const output = outputOf(command);
       const { loadDefinition, loadDefinitions } = await import('../../control/definitions.js');
       const { examineStore } = await import('../../control/doctor.js');
       const directory = localDefinitions(command);
-      const definitions = store === undefined ? await loadDefinitions(directory) : [await loadDefinition(directory, store)];
+      const definitions =
+        store === undefined ? await loadDefinitions(directory) : [await loadDefinition(directory, store)];
       const lines: string[] = [];
       let stops = 0;
       for (const definition of definitions) {
@@ -22,7 +28,10 @@ export function doctorCommand(): Command {
           if (finding.remedy !== undefined) lines.push(`        what to do: ${finding.remedy}`);
         }
       }
-      output.result({ stores: definitions.length, stops }, definitions.length === 0 ? [`no stores are defined in ${directory}`] : lines);
+      output.result(
+        { stores: definitions.length, stops },
+        definitions.length === 0 ? [`no stores are defined in ${directory}`] : lines,
+      );
       if (stops > 0) process.exitCode = 78;
     });
 }

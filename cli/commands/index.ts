@@ -16,6 +16,18 @@ import { verifyCommand } from './verify.js';
 import { watchCommand } from './watch.js';
 
 export const COMMANDS: readonly (() => Command)[] = [
-  upCommand, doctorCommand, backupCommand, planCommand, restoreCommand, rollbackCommand, recoverCommand,
-  listCommand, showCommand, verifyCommand, statusCommand, watchCommand, cancelCommand, lockCommand,
+  upCommand,
+  doctorCommand,
+  backupCommand,
+  planCommand,
+  restoreCommand,
+  rollbackCommand,
+  recoverCommand,
+  listCommand,
+  showCommand,
+  verifyCommand,
+  statusCommand,
+  watchCommand,
+  cancelCommand,
+  lockCommand,
 ];

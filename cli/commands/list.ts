@@ -4,7 +4,12 @@ import { describeCommand, localDefinitions, outputOf } from '../command.js';
 import { formatBytes, formatMillis, table } from '../output.js';
 
 export function listCommand(): Command {
-  return describeCommand({ name: 'list', summary: 'list the backups of a store, oldest first', examples: ['holdfast list shop', 'holdfast list shop --json'], exits: [74, 77, 78] })
+  return describeCommand({
+    name: 'list',
+    summary: 'list the backups of a store, oldest first',
+    examples: ['holdfast list shop', 'holdfast list shop --json'],
+    exits: [74, 77, 78],
+  })
     .argument('<store>', 'store id')
     .action(async (store: string, _options: object, command: Command) => {
       const output = outputOf(command);
@@ -13,14 +18,21 @@ export function listCommand(): Command {
       const definition = await loadDefinition(localDefinitions(command), store);
       const backups = await listArtefacts(definition.backup.destination, store);
       for (const backup of backups) output.event('backup', backup);
-      output.result({ store, destination: definition.backup.destination, count: backups.length }, backups.length === 0
-        ? [`no backups of ${store} in ${definition.backup.destination}`]
-        : table([
-            ['NAME', 'CREATED', 'SIZE', 'FILES', 'PAUSE', 'STATE'],
-            ...backups.map((entry) => [
-              entry.name, entry.createdAt ?? '-', entry.sizeBytes === undefined ? '-' : formatBytes(entry.sizeBytes), String(entry.files ?? '-'),
-              entry.pauseMillis === undefined ? '-' : formatMillis(entry.pauseMillis), entry.stop === undefined ? 'readable' : `STOP ${entry.stop.code}`,
+      output.result(
+        { store, destination: definition.backup.destination, count: backups.length },
+        backups.length === 0
+          ? [`no backups of ${store} in ${definition.backup.destination}`]
+          : table([
+              ['NAME', 'CREATED', 'SIZE', 'FILES', 'PAUSE', 'STATE'],
+              ...backups.map((entry) => [
+                entry.name,
+                entry.createdAt ?? '-',
+                entry.sizeBytes === undefined ? '-' : formatBytes(entry.sizeBytes),
+                String(entry.files ?? '-'),
+                entry.pauseMillis === undefined ? '-' : formatMillis(entry.pauseMillis),
+                entry.stop === undefined ? 'readable' : `STOP ${entry.stop.code}`,
+              ]),
             ]),
-          ]));
+      );
     });
 }

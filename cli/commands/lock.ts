@@ -9,30 +9,48 @@ const SHOW = 'holdfast lock show shop';
 const BREAK = 'holdfast lock break shop --confirm 1b4e28ba-2fa1-4d3b-a3f5-ef19b5a7633b';
 
 export function lockCommand(): Command {
-  return describeCommand({ name: 'lock', summary: 'show who holds the lock of a store, or take it from an owner that nobody can judge', examples: [SHOW, BREAK], exits: EXITS })
+  return describeCommand({
+    name: 'lock',
+    summary: 'show who holds the lock of a store, or take it from an owner that nobody can judge',
+    examples: [SHOW, BREAK],
+    exits: EXITS,
+  })
     .addCommand(showCommand())
     .addCommand(breakCommand());
 }
 
 function showCommand(): Command {
-  return describeCommand({ name: 'show', summary: 'show the owner of the lock, and whether its process lives', examples: [SHOW], exits: [74, 77, 78] })
+  return describeCommand({
+    name: 'show',
+    summary: 'show the owner of the lock, and whether its process lives',
+    examples: [SHOW],
+    exits: [74, 77, 78],
+  })
     .argument('<store>', 'store id')
     .action(async (store: string, _options: object, command: Command) => {
       const { storeStatus } = await statusOf(store, command);
       const { owner, token, liveness } = storeStatus.lock;
-      outputOf(command).result({ store, lock: storeStatus.lock }, owner === null
-        ? [`${store} is not locked (token ${token})`]
-        : [
-            `${store} is locked by operation ${owner.operation} (${owner.protocol}) since ${owner.acquiredAt}`,
-            `  run      ${owner.runId} of ${owner.workflowId}`,
-            `  process  ${owner.pid} on ${owner.host}: ${liveness ?? 'unknown'}`,
-            ...(liveness === 'dead' ? [`  what to do: run \`holdfast recover ${store}\``] : []),
-          ]);
+      outputOf(command).result(
+        { store, lock: storeStatus.lock },
+        owner === null
+          ? [`${store} is not locked (token ${token})`]
+          : [
+              `${store} is locked by operation ${owner.operation} (${owner.protocol}) since ${owner.acquiredAt}`,
+              `  run      ${owner.runId} of ${owner.workflowId}`,
+              `  process  ${owner.pid} on ${owner.host}: ${liveness ?? 'unknown'}`,
+              ...(liveness === 'dead' ? [`  what to do: run \`holdfast recover ${store}\``] : []),
+            ],
+      );
     });
 }
 
 function breakCommand(): Command {
-  return describeCommand({ name: 'break', summary: 'take the lock over and settle, because its owner is known to be gone', examples: [BREAK], exits: EXITS })
+  return describeCommand({
+    name: 'break',
+    summary: 'take the lock over and settle, because its owner is known to be gone',
+    examples: [BREAK],
+    exits: EXITS,
+  })
     .argument('<store>', 'store id')
     .option('--confirm <operation>', 'operation of the owner, as `lock show` tells it')
     .action(async (store: string, options: { readonly confirm?: string }, command: Command) => {
@@ -44,11 +62,17 @@ function breakCommand(): Command {
         return;
       }
       if (options.confirm === undefined) {
-        throw new Stop('approval_missing', 'an owner is not taken from without its operation being confirmed: make sure first that it is gone', { confirm: `holdfast lock break ${store} --confirm ${owner.operation}`, owner, liveness });
+        throw new Stop(
+          'approval_missing',
+          'an owner is not taken from without its operation being confirmed: make sure first that it is gone',
+          { confirm: `holdfast lock break ${store} --confirm ${owner.operation}`, owner, liveness },
+        );
       }
       const { breakLock } = await import('../../control/recovery.js');
       const recovered = await breakLock(room, requestedBy(), options.confirm);
-      output.result(recovered, [`the lock of ${store} was broken, and ${recovered.settled.length === 1 ? '1 operation was' : `${recovered.settled.length} operations were`} settled`]);
+      output.result(recovered, [
+        `the lock of ${store} was broken, and ${recovered.settled.length === 1 ? '1 operation was' : `${recovered.settled.length} operations were`} settled`,
+      ]);
     });
 }
 

@@ -18,10 +18,20 @@ export function planCommand(): Command {
     .option('--rollback <point>', 'plan the rollback to a rollback point instead: `latest`, or its id')
     .action(async (store: string, backup: string, options: { readonly rollback?: string }, command: Command) => {
       const output = outputOf(command);
-      const source: RestoreSource = options.rollback === undefined ? { kind: 'backup', backup } : { kind: 'rollback', point: options.rollback };
+      const source: RestoreSource =
+        options.rollback === undefined ? { kind: 'backup', backup } : { kind: 'rollback', point: options.rollback };
       await withHoldfast(command, [store], async (holdfast) => {
-        const report = await follow(holdfast, store, await holdfast.plan(store, source, operationOptions(command)), output);
-        output.result(report, [...describePlan(report), '', `To carry it out: ${confirmLine(command, store, source, report)}`]);
+        const report = await follow(
+          holdfast,
+          store,
+          await holdfast.plan(store, source, operationOptions(command)),
+          output,
+        );
+        output.result(report, [
+          ...describePlan(report),
+          '',
+          `To carry it out: ${confirmLine(command, store, source, report)}`,
+        ]);
       });
     });
 }
@@ -41,8 +51,15 @@ export function describePlan({ plan, digest }: PlanReport): string[] {
 }
 
 /** The command that carries out exactly this plan, as a shell reads it. */
-export function confirmLine(command: Command, store: string, source: RestoreSource, { plan, digest }: PlanReport): string {
+export function confirmLine(
+  command: Command,
+  store: string,
+  source: RestoreSource,
+  { plan, digest }: PlanReport,
+): string {
   const { host } = command.optsWithGlobals<GlobalOptions>();
   const wanted = source.kind === 'backup' ? ['restore', store, plan.source.path] : ['rollback', store, plan.source.id];
-  return ['holdfast', ...wanted, '--confirm', digest, ...(host === undefined ? [] : ['--host', host])].map(shellWord).join(' ');
+  return ['holdfast', ...wanted, '--confirm', digest, ...(host === undefined ? [] : ['--host', host])]
+    .map(shellWord)
+    .join(' ');
 }

@@ -20,7 +20,8 @@ export function recoverCommand(): Command {
       const { loadDefinitionAlone, loadDefinitions } = await import('../../control/definitions.js');
       const { recoverStore } = await import('../../control/recovery.js');
       const { roomOf } = await import('../../control/store-room.js');
-      const definitions = store === undefined ? await loadDefinitions(directory) : [await loadDefinitionAlone(directory, store)];
+      const definitions =
+        store === undefined ? await loadDefinitions(directory) : [await loadDefinitionAlone(directory, store)];
       const recovered: Recovered[] = [];
       const refused: { readonly store: string; readonly stop: Stop }[] = [];
       // A store that can't be recovered now is no reason to leave the others as they are
@@ -37,13 +38,22 @@ export function recoverCommand(): Command {
         if (!output.json) process.stdout.write(recovered.map((one) => `${describeRecovered(one)}\n`).join(''));
         throw asOneStop(refused);
       }
-      output.result({ recovered }, definitions.length === 0 ? [`no stores are defined in ${directory}`] : recovered.map(describeRecovered));
+      output.result(
+        { recovered },
+        definitions.length === 0 ? [`no stores are defined in ${directory}`] : recovered.map(describeRecovered),
+      );
     });
 }
 
 function describeRecovered({ store, settled }: Recovered): string {
   if (settled.length === 0) return `${store}: nothing to recover`;
-  const deeds = settled.map((entry) => (entry.finished ? 'finished' : entry.undone ? 'undone: the former state is back' : 'ended; the store was not touched'));
+  const deeds = settled.map((entry) =>
+    entry.finished
+      ? 'finished'
+      : entry.undone
+        ? 'undone: the former state is back'
+        : 'ended; the store was not touched',
+  );
   return `${store}: ${deeds.join('; ')}`;
 }
 
@@ -52,5 +62,10 @@ function asOneStop(refused: readonly { readonly store: string; readonly stop: St
   const [first, ...others] = refused;
   if (first === undefined) throw new Error('nothing was refused');
   const also = others.map(({ store, stop }) => ({ store, code: stop.code, message: stop.message }));
-  return new Stop(first.stop.code, `${first.store}: ${first.stop.message}`, { store: first.store, ...first.stop.details, ...(also.length === 0 ? {} : { also }) }, { cause: first.stop });
+  return new Stop(
+    first.stop.code,
+    `${first.store}: ${first.stop.message}`,
+    { store: first.store, ...first.stop.details, ...(also.length === 0 ? {} : { also }) },
+    { cause: first.stop },
+  );
 }

@@ -8,12 +8,17 @@ export function restoreCommand(): Command {
   return describeCommand({
     name: 'restore',
     summary: 'replace a store by a backup, all or nothing; the present state is kept as a rollback point',
-    examples: ['holdfast restore shop latest    # shows the plan, does nothing', 'holdfast restore shop latest --confirm 6f0c…    # carries out that plan'],
+    examples: [
+      'holdfast restore shop latest    # shows the plan, does nothing',
+      'holdfast restore shop latest --confirm 6f0c…    # carries out that plan',
+    ],
     exits: [65, 69, 73, 74, 75, 77, 78],
   })
     .argument('<store>', 'store id')
     .argument('<backup>', '`latest`, a backup id or name, a unique prefix of one, or the path of an artefact')
     .option('--confirm <digest>', 'digest of the plan that you have read')
     .option('--operation <uuid>', 'id of the operation: the same id never runs twice')
-    .action((store: string, backup: string, options: ReplaceOptions, command: Command) => replace(store, { kind: 'backup', backup }, options, command));
+    .action((store: string, backup: string, options: ReplaceOptions, command: Command) =>
+      replace(store, { kind: 'backup', backup }, options, command),
+    );
 }

@@ -4,7 +4,12 @@ import { describeCommand, localDefinitions, outputOf } from '../command.js';
 import { formatMillis, table } from '../output.js';
 
 export function showCommand(): Command {
-  return describeCommand({ name: 'show', summary: 'show what one backup holds, from its manifest', examples: ['holdfast show shop latest', 'holdfast show shop latest --files'], exits: [65, 74, 77, 78] })
+  return describeCommand({
+    name: 'show',
+    summary: 'show what one backup holds, from its manifest',
+    examples: ['holdfast show shop latest', 'holdfast show shop latest --files'],
+    exits: [65, 74, 77, 78],
+  })
     .argument('<store>', 'store id')
     .argument('[backup]', '`latest`, a backup id or name, a unique prefix of one, or a path', 'latest')
     .option('--files', 'list every file with its digest')
@@ -24,9 +29,18 @@ export function showCommand(): Command {
         `instant   ${head.cut.instant}, writers paused for ${formatMillis(head.cut.pauseMillis)}`,
         `manifest  sha256 ${manifestSha256}`,
         '',
-        ...table([['DATABASE', 'TABLES', 'ROWS', 'INTEGRITY CHECKED'], ...databases.map((database) => [
-          `${database.root}/${database.path}`, String(database.tables.length), String(database.tables.reduce((sum, entry) => sum + entry.rows, 0)), database.integrityCheckedAt])]),
-        ...(options.files === true ? ['', ...files.map((entry) => `${entry.sha256}  ${entry.root}/${entry.path}`)] : []),
+        ...table([
+          ['DATABASE', 'TABLES', 'ROWS', 'INTEGRITY CHECKED'],
+          ...databases.map((database) => [
+            `${database.root}/${database.path}`,
+            String(database.tables.length),
+            String(database.tables.reduce((sum, entry) => sum + entry.rows, 0)),
+            database.integrityCheckedAt,
+          ]),
+        ]),
+        ...(options.files === true
+          ? ['', ...files.map((entry) => `${entry.sha256}  ${entry.root}/${entry.path}`)]
+          : []),
       ]);
     });
 }

@@ -8,7 +8,11 @@ export function statusCommand(): Command {
   return describeCommand({
     name: 'status',
     summary: 'show lock, fence, epoch, rollback points and the newest backup; needs no engine',
-    examples: ['holdfast status', 'holdfast status shop', 'ExecStartPre=+/usr/bin/holdfast status shop --gate   # in its unit'],
+    examples: [
+      'holdfast status',
+      'holdfast status shop',
+      'ExecStartPre=+/usr/bin/holdfast status shop --gate   # in its unit',
+    ],
     exits: [74, 77, 78],
   })
     .argument('[store]', 'store id; every store that is defined here without it')
@@ -25,11 +29,17 @@ export function statusCommand(): Command {
         output.result({ store, gate: 'open' }, []);
         return;
       }
-      const rooms = store === undefined ? await Promise.all((await loadDefinitions(directory)).map(roomOf)) : [await openStoreRoom(directory, store)];
+      const rooms =
+        store === undefined
+          ? await Promise.all((await loadDefinitions(directory)).map(roomOf))
+          : [await openStoreRoom(directory, store)];
       const all = await Promise.all(rooms.map(readStatus));
       for (const status of all) output.event('store', status);
       const lines = all.flatMap((status, index) => [...(index === 0 ? [] : ['']), ...describeStatus(status)]);
-      output.result({ stores: all.map((status) => status.store) }, all.length === 0 ? [`no stores are defined in ${directory}`] : lines);
+      output.result(
+        { stores: all.map((status) => status.store) },
+        all.length === 0 ? [`no stores are defined in ${directory}`] : lines,
+      );
     });
 }
 
@@ -44,7 +54,9 @@ function describeStatus(status: StoreStatus): string[] {
     `  fence     ${fence === null ? 'down' : `UP since ${fence.since}, by operation ${fence.operation}`}`,
     `  epoch     ${epoch === null ? 'never restored' : `${epoch.id} (${epoch.counter})`}`,
     `  backup    ${newestBackup === null ? 'none' : `${newestBackup.name}, ${newestBackup.stop === undefined ? 'readable' : `STOP ${newestBackup.stop.code}: ${newestBackup.stop.message}`}`}`,
-    ...status.rollbackPoints.map((point) => `  rollback  ${point.id}, replaced ${point.createdAt} by a ${point.protocol}`),
+    ...status.rollbackPoints.map(
+      (point) => `  rollback  ${point.id}, replaced ${point.createdAt} by a ${point.protocol}`,
+    ),
     ...left.map((debt) => `  OWED      operation ${debt.operation}: run \`holdfast recover ${status.store}\``),
   ];
 }

@@ -6,13 +6,23 @@ import { follow } from '../follow.js';
 import { formatBytes, formatCount, formatSteps } from '../output.js';
 
 export function verifyCommand(): Command {
-  return describeCommand({ name: 'verify', summary: 'check a backup: every byte, and the integrity of every database', examples: ['holdfast verify shop', 'holdfast verify shop 20261121T120000Z-3f2a'], exits: [65, 69, 74, 77, 78] })
+  return describeCommand({
+    name: 'verify',
+    summary: 'check a backup: every byte, and the integrity of every database',
+    examples: ['holdfast verify shop', 'holdfast verify shop 20261121T120000Z-3f2a'],
+    exits: [65, 69, 74, 77, 78],
+  })
     .argument('<store>', 'store id')
     .argument('[backup]', '`latest`, a backup id or name, a unique prefix of one, or a path', 'latest')
     .action(async (store: string, backup: string, _options: object, command: Command) => {
       const output = outputOf(command);
       await withHoldfast(command, [store], async (holdfast) => {
-        const report = await follow(holdfast, store, await holdfast.verify(store, backup, operationOptions(command)), output);
+        const report = await follow(
+          holdfast,
+          store,
+          await holdfast.verify(store, backup, operationOptions(command)),
+          output,
+        );
         output.result(report, [
           `backup ${basename(report.artefact)} is whole: ${formatCount(report.files, 'file')}, ${formatBytes(report.sizeBytes)}, ${formatCount(report.databases, 'database')} checked`,
           `  took  ${formatSteps(report.steps)}`,

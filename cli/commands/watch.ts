@@ -22,19 +22,32 @@ export function watchCommand(): Command {
     .action(async (named: readonly string[], _options: object, command: Command) => {
       const output = outputOf(command);
       const { loadDefinitions } = await import('../../control/definitions.js');
-      const stores = named.length > 0 ? named : (await loadDefinitions(definitionsDirectory())).map((definition) => definition.store);
+      const stores =
+        named.length > 0
+          ? named
+          : (await loadDefinitions(definitionsDirectory())).map((definition) => definition.store);
       await withHoldfast(command, stores, async (holdfast, session) => {
         const seen = await watchRuns(stores, holdfast, session, output);
-        output.result({ stores, watched: [...seen] }, [seen.size === 0 ? `nothing runs for ${stores.join(', ') || 'any store'}` : `${formatCount(seen.size, 'run')} ended`]);
+        output.result({ stores, watched: [...seen] }, [
+          seen.size === 0
+            ? `nothing runs for ${stores.join(', ') || 'any store'}`
+            : `${formatCount(seen.size, 'run')} ended`,
+        ]);
       });
     });
 }
 
 /** @returns the ids of the runs that were seen */
-async function watchRuns(stores: readonly string[], holdfast: Holdfast, session: EngineSession, output: Output): Promise<ReadonlySet<string>> {
+async function watchRuns(
+  stores: readonly string[],
+  holdfast: Holdfast,
+  session: EngineSession,
+  output: Output,
+): Promise<ReadonlySet<string>> {
   const renderer = createRenderer(output);
   const seen = new Set<string>();
-  const look = async (): Promise<readonly RunProgress[]> => (await Promise.all(stores.map((store) => holdfast.running(store)))).flat();
+  const look = async (): Promise<readonly RunProgress[]> =>
+    (await Promise.all(stores.map((store) => holdfast.running(store)))).flat();
   for (let running = await look(); running.length > 0 && !process.stdout.destroyed; running = await look()) {
     for (const run of running) {
       const url = session.workflowUrl(run.workflowId, run.runId);

@@ -11,12 +11,18 @@ const storeName = z.string().refine(isStoreName, 'lower-case letters, digits and
 const absolutePath = z
   .string()
   .refine((path) => isAbsolute(path), 'an absolute path')
-  .refine((path) => path === '/' || (!path.endsWith('/') && normalize(path) === path), 'a path without `..`, `//` or a final `/`')
+  .refine(
+    (path) => path === '/' || (!path.endsWith('/') && normalize(path) === path),
+    'a path without `..`, `//` or a final `/`',
+  )
   .refine((path) => path !== '/', 'not the root of the system');
 const relativePath = z
   .string()
   .min(1)
-  .refine((path) => !isAbsolute(path) && !path.includes('\0') && normalize(path) === path && !path.startsWith('..'), 'a relative path or glob that stays inside its root');
+  .refine(
+    (path) => !isAbsolute(path) && !path.includes('\0') && normalize(path) === path && !path.startsWith('..'),
+    'a relative path or glob that stays inside its root',
+  );
 const columnOf = z.strictObject({ table: z.string().min(1), column: z.string().min(1) });
 
 const database = z.strictObject({
@@ -24,7 +30,10 @@ const database = z.strictObject({
   requiredTables: z.array(z.string().min(1)).default([]),
   sequences: z.array(columnOf).default([]),
   appendOnly: z.array(columnOf).default([]),
-  migrations: z.strictObject({ table: z.string().min(1), orderBy: z.string().min(1) }).nullable().default(null),
+  migrations: z
+    .strictObject({ table: z.string().min(1), orderBy: z.string().min(1) })
+    .nullable()
+    .default(null),
   locking: z.enum(['sqlite', 'none']).default('sqlite'),
 });
 
@@ -43,8 +52,16 @@ const root = z.strictObject({
 });
 
 const hook = z.strictObject({
-  argv: z.array(z.string()).min(1).refine((argv) => isAbsolute(argv[0] ?? ''), 'argv[0] is an absolute path: hooks run without a shell'),
-  timeoutSeconds: z.number().int().positive().max(24 * 3600).default(LIMITS.hookTimeoutSeconds),
+  argv: z
+    .array(z.string())
+    .min(1)
+    .refine((argv) => isAbsolute(argv[0] ?? ''), 'argv[0] is an absolute path: hooks run without a shell'),
+  timeoutSeconds: z
+    .number()
+    .int()
+    .positive()
+    .max(24 * 3600)
+    .default(LIMITS.hookTimeoutSeconds),
 });
 
 export const storeDefinitionSchema = z
@@ -63,7 +80,11 @@ export const storeDefinitionSchema = z
       destination: absolutePath,
       quiesceTimeoutMillis: z.number().int().positive().max(3600_000).default(LIMITS.quiesceTimeoutMillis),
       cutTriesMax: z.number().int().positive().max(100).default(LIMITS.cutTriesMax),
-      pinSecondsMax: z.number().positive().max(24 * 3600).default(LIMITS.pinSecondsMax),
+      pinSecondsMax: z
+        .number()
+        .positive()
+        .max(24 * 3600)
+        .default(LIMITS.pinSecondsMax),
       walGrowthBytesMax: z.number().int().positive().default(LIMITS.walGrowthBytesMax),
     }),
     rollback: z
@@ -75,13 +96,24 @@ export const storeDefinitionSchema = z
   })
   .superRefine((definition, context) => {
     const members = Object.values(definition.roots).flatMap((entry) => [...entry.databases, ...entry.trees]);
-    if (members.length === 0) context.addIssue({ code: 'custom', path: ['roots'], message: 'a store has at least one database or tree' });
-    const needsPause =
-      Object.values(definition.roots).some((entry) => entry.trees.some((member) => member.policy === 'quiesced') || entry.databases.some((member) => member.locking === 'none'));
+    if (members.length === 0)
+      context.addIssue({ code: 'custom', path: ['roots'], message: 'a store has at least one database or tree' });
+    const needsPause = Object.values(definition.roots).some(
+      (entry) =>
+        entry.trees.some((member) => member.policy === 'quiesced') ||
+        entry.databases.some((member) => member.locking === 'none'),
+    );
     if (needsPause && (definition.hooks.quiesce === undefined || definition.hooks.resume === undefined)) {
-      context.addIssue({ code: 'custom', path: ['hooks'], message: 'policy `quiesced` and locking `none` need the hooks quiesce and resume' });
+      context.addIssue({
+        code: 'custom',
+        path: ['hooks'],
+        message: 'policy `quiesced` and locking `none` need the hooks quiesce and resume',
+      });
     }
-    for (const [first, second] of [['quiesce', 'resume'], ['detach', 'attach']] as const) {
+    for (const [first, second] of [
+      ['quiesce', 'resume'],
+      ['detach', 'attach'],
+    ] as const) {
       if ((definition.hooks[first] === undefined) !== (definition.hooks[second] === undefined)) {
         context.addIssue({ code: 'custom', path: ['hooks'], message: `${first} and ${second} come together` });
       }

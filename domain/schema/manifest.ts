@@ -15,15 +15,31 @@ const metadata = {
 };
 const entry = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('directory'), root: z.string(), path: z.string(), ...metadata }),
-  z.strictObject({ type: z.literal('file'), root: z.string(), path: z.string(), sizeBytes: count, sha256, ...metadata }),
-  z.strictObject({ type: z.literal('database'), root: z.string(), path: z.string(), sizeBytes: count, sha256, ...metadata }),
+  z.strictObject({
+    type: z.literal('file'),
+    root: z.string(),
+    path: z.string(),
+    sizeBytes: count,
+    sha256,
+    ...metadata,
+  }),
+  z.strictObject({
+    type: z.literal('database'),
+    root: z.string(),
+    path: z.string(),
+    sizeBytes: count,
+    sha256,
+    ...metadata,
+  }),
 ]);
 const facts = {
   pageSizeBytes: count,
   journalMode: z.string(),
   tables: z.array(z.strictObject({ name: z.string(), rows: count })),
   sequences: z.array(z.strictObject({ table: z.string(), column: z.string(), value: integer.nullable() })),
-  appendOnly: z.array(z.strictObject({ table: z.string(), column: z.string(), upTo: integer.nullable(), rows: count, sha256 })),
+  appendOnly: z.array(
+    z.strictObject({ table: z.string(), column: z.string(), upTo: integer.nullable(), rows: count, sha256 }),
+  ),
   migrations: z.strictObject({ table: z.string(), orderBy: z.string(), rowSha256: z.array(sha256) }).nullable(),
 };
 
@@ -39,7 +55,12 @@ export const manifestSchema = z.strictObject({
   createdBy: z.string(),
   host: z.string(),
   holdfastVersion: z.string(),
-  platform: z.strictObject({ os: z.string(), arch: z.string(), endianness: z.enum(['LE', 'BE']), sqliteVersion: z.string() }),
+  platform: z.strictObject({
+    os: z.string(),
+    arch: z.string(),
+    endianness: z.enum(['LE', 'BE']),
+    sqliteVersion: z.string(),
+  }),
   application: z.strictObject({ version: z.string(), modules: z.array(z.string()) }).nullable(),
   epoch: z.strictObject({ id: z.string(), counter: count }).nullable(),
   cut: z.strictObject({
@@ -50,7 +71,13 @@ export const manifestSchema = z.strictObject({
     lockTries: count,
     cutTries: count,
     pinMillis: z.number().min(0),
-    policies: z.array(z.strictObject({ root: z.string(), tree: z.string(), policy: z.enum(['verify', 'immutable', 'append', 'quiesced']) })),
+    policies: z.array(
+      z.strictObject({
+        root: z.string(),
+        tree: z.string(),
+        policy: z.enum(['verify', 'immutable', 'append', 'quiesced']),
+      }),
+    ),
   }),
   databases: z.array(z.strictObject({ root: z.string(), path: z.string(), integrityCheckedAt: z.string(), ...facts })),
   entries: z.array(entry),

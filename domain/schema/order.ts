@@ -39,11 +39,18 @@ export const planSchema = z.strictObject({
     sizeBytes: count,
     databasesUnreadable: z.array(z.string()),
   }),
-  roots: z.array(z.strictObject({ root: z.string(), path: z.string(), mode: z.enum(['root', 'entries']), why: z.string() })),
+  roots: z.array(
+    z.strictObject({ root: z.string(), path: z.string(), mode: z.enum(['root', 'entries']), why: z.string() }),
+  ),
   hooks: z.array(z.string()),
   gates: z.strictObject({ version: z.string(), modules: z.string() }),
   definitionSha256: sha256,
-  bounds: z.strictObject({ rowsFewerMax: count, filesNewerMax: count, filesCarriedOverMax: count, databasesUnreadable: z.array(z.string()) }),
+  bounds: z.strictObject({
+    rowsFewerMax: count,
+    filesNewerMax: count,
+    filesCarriedOverMax: count,
+    databasesUnreadable: z.array(z.string()),
+  }),
   sentence: z.string(),
 }) satisfies z.ZodType<RestorePlan, unknown>;
 

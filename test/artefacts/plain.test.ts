@@ -5,13 +5,24 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { backupName, listArtefacts, newestArtefact, resolveArtefact } from '../../artefacts/catalogue.js';
-import { assertTreeMatches, beginArtefact, dropPartials, partialName, publishArtefact, readArtefact } from '../../artefacts/plain.js';
+import {
+  assertTreeMatches,
+  beginArtefact,
+  dropPartials,
+  partialName,
+  publishArtefact,
+  readArtefact,
+} from '../../artefacts/plain.js';
 import { MANIFEST_FORMAT } from '../../domain/manifest.js';
 import type { Manifest, ManifestEntry } from '../../domain/manifest.js';
 import { Stop } from '../../domain/stop.js';
 
 const METADATA = { mode: 0o644, uid: 0, gid: 0, mtimeNanos: '1' };
-const IDS = ['0b6f1f8e-3b0e-4a52-9d1c-0d7c1a2b3c4d', '0b6f1f8e-aaaa-4a52-9d1c-0d7c1a2b3c4d', 'ffff1f8e-3b0e-4a52-9d1c-0d7c1a2b3c4d'] as const;
+const IDS = [
+  '0b6f1f8e-3b0e-4a52-9d1c-0d7c1a2b3c4d',
+  '0b6f1f8e-aaaa-4a52-9d1c-0d7c1a2b3c4d',
+  'ffff1f8e-3b0e-4a52-9d1c-0d7c1a2b3c4d',
+] as const;
 
 let destination: string;
 
@@ -23,10 +34,41 @@ afterEach(() => rm(destination, { recursive: true }));
 function manifestOf(backupId: string, createdAt: string, store = 'shop', entries?: readonly ManifestEntry[]): Manifest {
   const sha256 = '0'.repeat(64);
   return {
-    format: MANIFEST_FORMAT, layout: 'plain', backupId, operation: backupId, store, createdAt, createdBy: 'me', host: 'h', holdfastVersion: '0',
-    platform: { os: 'linux', arch: 'x64', endianness: 'LE', sqliteVersion: '3' }, application: null, epoch: null,
-    cut: { instant: createdAt, pauseMillis: 0, rollbackJournalPauseMillis: 0, quiescedMillis: 0, lockTries: 1, cutTries: 1, pinMillis: 0, policies: [] },
-    databases: [{ root: 'data', path: 'a.db', integrityCheckedAt: createdAt, pageSizeBytes: 4096, journalMode: 'wal', tables: [], sequences: [], appendOnly: [], migrations: null }],
+    format: MANIFEST_FORMAT,
+    layout: 'plain',
+    backupId,
+    operation: backupId,
+    store,
+    createdAt,
+    createdBy: 'me',
+    host: 'h',
+    holdfastVersion: '0',
+    platform: { os: 'linux', arch: 'x64', endianness: 'LE', sqliteVersion: '3' },
+    application: null,
+    epoch: null,
+    cut: {
+      instant: createdAt,
+      pauseMillis: 0,
+      rollbackJournalPauseMillis: 0,
+      quiescedMillis: 0,
+      lockTries: 1,
+      cutTries: 1,
+      pinMillis: 0,
+      policies: [],
+    },
+    databases: [
+      {
+        root: 'data',
+        path: 'a.db',
+        integrityCheckedAt: createdAt,
+        pageSizeBytes: 4096,
+        journalMode: 'wal',
+        tables: [],
+        sequences: [],
+        appendOnly: [],
+        migrations: null,
+      },
+    ],
     entries: entries ?? [
       { type: 'directory', root: 'data', path: '.', ...METADATA },
       { type: 'file', root: 'data', path: 'f.txt', sizeBytes: 2, sha256, ...METADATA },
@@ -83,14 +125,20 @@ describe('a published artefact', () => {
     ['file_extra', (data: string) => writeFile(join(data, 'f.txt-shm'), '')],
     ['file_missing', (data: string) => unlink(join(data, 'f.txt'))],
     ['checksum_mismatch', (data: string) => appendFile(join(data, 'f.txt'), '!')],
-    ['symlink_found', async (data: string) => {
-      await rename(join(data, 'f.txt'), join(data, '../../g'));
-      await symlink('../../g', join(data, 'f.txt'));
-    }],
-    ['checksum_mismatch', async (data: string) => {
-      await unlink(join(data, 'f.txt'));
-      await mkdir(join(data, 'f.txt'));
-    }],
+    [
+      'symlink_found',
+      async (data: string) => {
+        await rename(join(data, 'f.txt'), join(data, '../../g'));
+        await symlink('../../g', join(data, 'f.txt'));
+      },
+    ],
+    [
+      'checksum_mismatch',
+      async (data: string) => {
+        await unlink(join(data, 'f.txt'));
+        await mkdir(join(data, 'f.txt'));
+      },
+    ],
   ])('that was changed is %s', async (code, change) => {
     const path = await publish(manifestOf(IDS[0], '2026-01-02T03:04:05.000Z'));
     await change(join(path, 'data/data'));
@@ -101,11 +149,23 @@ describe('a published artefact', () => {
 describe('a manifest', () => {
   const entries = (...paths: readonly string[]): readonly ManifestEntry[] => [
     ...manifestOf(IDS[0], '2026-01-02T03:04:05.000Z').entries,
-    ...paths.map((path): ManifestEntry => ({ type: 'file', root: 'data', path, sizeBytes: 0, sha256: '0'.repeat(64), ...METADATA })),
+    ...paths.map((path): ManifestEntry => ({
+      type: 'file',
+      root: 'data',
+      path,
+      sizeBytes: 0,
+      sha256: '0'.repeat(64),
+      ...METADATA,
+    })),
   ];
 
   test.each([
-    ['path_unsafe', ['../x']], ['path_unsafe', ['/etc/passwd']], ['path_unsafe', ['a/../../b']], ['path_unsafe', ['f.txt']], ['path_unsafe', ['a//b']], ['manifest_invalid', ['nowhere/x']],
+    ['path_unsafe', ['../x']],
+    ['path_unsafe', ['/etc/passwd']],
+    ['path_unsafe', ['a/../../b']],
+    ['path_unsafe', ['f.txt']],
+    ['path_unsafe', ['a//b']],
+    ['manifest_invalid', ['nowhere/x']],
   ] as const)('is %s with a path %j', async (code, paths) => {
     const path = await publish(manifestOf(IDS[0], '2026-01-02T03:04:05.000Z', 'shop', entries(...paths)));
     expect(await codeOf(readArtefact(path))).toBe(code);
@@ -115,7 +175,10 @@ describe('a manifest', () => {
     const path = await publish(manifestOf(IDS[0], '2026-01-02T03:04:05.000Z'));
     await writeFile(join(path, 'manifest.json'), '{');
     expect(await codeOf(readArtefact(path))).toBe('manifest_invalid');
-    await writeFile(join(path, 'manifest.json'), JSON.stringify({ ...manifestOf(IDS[0], '2026-01-02T03:04:05.000Z'), more: 1 }));
+    await writeFile(
+      join(path, 'manifest.json'),
+      JSON.stringify({ ...manifestOf(IDS[0], '2026-01-02T03:04:05.000Z'), more: 1 }),
+    );
     expect(await codeOf(readArtefact(path))).toBe('manifest_invalid');
     await unlink(join(path, 'manifest.json'));
     expect(await codeOf(readArtefact(path))).toBe('manifest_missing');
@@ -129,10 +192,13 @@ describe('the catalogue', () => {
     await publish(manifestOf(IDS[1], '2026-01-03T03:04:05.000Z'));
     await publish(manifestOf(IDS[2], '2026-01-04T03:04:05.000Z', 'other'));
   });
-  const find = async (reference: string): Promise<string> => (await resolveArtefact(destination, 'shop', reference)).manifest.backupId;
+  const find = async (reference: string): Promise<string> =>
+    (await resolveArtefact(destination, 'shop', reference)).manifest.backupId;
 
   test('finds latest of the store, a name, an id, and a unique prefix of either', async () => {
-    expect([await find('latest'), await find('20260102'), await find(IDS[1]), await find('0b6f1f8e-aaaa')].join()).toBe([IDS[1], IDS[0], IDS[1], IDS[1]].join());
+    expect([await find('latest'), await find('20260102'), await find(IDS[1]), await find('0b6f1f8e-aaaa')].join()).toBe(
+      [IDS[1], IDS[0], IDS[1], IDS[1]].join(),
+    );
   });
 
   test('refuses what names two backups, or none', async () => {
@@ -144,7 +210,10 @@ describe('the catalogue', () => {
   test('lists a broken backup with its STOP, and `latest` does not pass over it', async () => {
     const [, second] = await listArtefacts(destination, 'shop');
     await unlink(join(second?.path ?? '', 'manifest.json'));
-    expect((await listArtefacts(destination, 'shop')).map((entry) => entry.stop?.code ?? 'readable')).toEqual(['readable', 'manifest_missing']);
+    expect((await listArtefacts(destination, 'shop')).map((entry) => entry.stop?.code ?? 'readable')).toEqual([
+      'readable',
+      'manifest_missing',
+    ]);
     expect((await newestArtefact(destination, 'shop'))?.stop?.code).toBe('manifest_missing');
     expect(await codeOf(resolveArtefact(destination, 'shop', 'latest'))).toBe('manifest_missing');
   });

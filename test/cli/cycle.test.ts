@@ -29,13 +29,17 @@ describe('for people', () => {
     expect(backup.stdout).toMatch(/ {2}took {6}\S+ m?s, of which backup\.\w+ \S+ m?s\n/);
     expect(backup.stderr).toContain('Temporal UI: http://127.0.0.1:');
 
-    expect((await holdfast('list', store.name)).stdout).toMatch(new RegExp(`^NAME .*\n${name}  .*  3  .*  readable\n$`));
+    expect((await holdfast('list', store.name)).stdout).toMatch(
+      new RegExp(`^NAME .*\n${name}  .*  3  .*  readable\n$`),
+    );
     const shown = await holdfast('show', store.name, '--files');
     expect(shown.stdout).toContain(`path      ${join(store.destination, name)}\n`);
     expect(shown.stdout).toMatch(/^data\/a\.db {2}1 {7}3 /m);
     expect(shown.stdout).toMatch(/^[0-9a-f]{64} {2}data\/files\/deep\/two$/m);
     expect((await holdfast('show', store.name, name.slice(0, 12))).stdout).not.toContain('data/files/one');
-    expect((await holdfast('verify', store.name, name)).stdout).toMatch(new RegExp(`^backup ${name} is whole: 3 files, .*, 1 database checked\n`));
+    expect((await holdfast('verify', store.name, name)).stdout).toMatch(
+      new RegExp(`^backup ${name} is whole: 3 files, .*, 1 database checked\n`),
+    );
 
     store.addItem('four');
     const planned = await holdfast('plan', store.name, 'latest');
@@ -47,11 +51,17 @@ describe('for people', () => {
     expect(store.items()).toHaveLength(4);
 
     const restored = await holdfast(...commandIn(planned.stdout));
-    expect(restored).toMatchObject({ status: 0, stdout: expect.stringContaining(`back to it: \`holdfast rollback ${store.name}\``) });
+    expect(restored).toMatchObject({
+      status: 0,
+      stdout: expect.stringContaining(`back to it: \`holdfast rollback ${store.name}\``),
+    });
     expect(store.items()).toHaveLength(3);
     const back = await holdfast('rollback', store.name);
     expect(back.status).toBe(77);
-    expect(await holdfast(...commandIn(back.stderr))).toMatchObject({ status: 0, stdout: expect.stringMatching(/^rollback of store /) });
+    expect(await holdfast(...commandIn(back.stderr))).toMatchObject({
+      status: 0,
+      stdout: expect.stringMatching(/^rollback of store /),
+    });
     expect(store.items()).toHaveLength(4);
 
     const status = await holdfast('status', store.name);
@@ -79,7 +89,12 @@ describe('for people', () => {
     await holdfast('backup', store.name);
     const refused = await holdfast('restore', store.name, 'latest');
     const command = /confirm: holdfast (.*)$/m.exec(refused.stderr)?.[1] ?? '';
-    const shell = startProgram(engine().environment, '/bin/sh', '-c', `exec '${process.execPath}' '${PROGRAM}' ${command}`);
+    const shell = startProgram(
+      engine().environment,
+      '/bin/sh',
+      '-c',
+      `exec '${process.execPath}' '${PROGRAM}' ${command}`,
+    );
     expect(await shell.ended).toMatchObject({ status: 0, stdout: expect.stringContaining('restore of store') });
   });
 
@@ -104,13 +119,18 @@ describe('outputs', () => {
       expect(stderr).toMatch(/^backup\.quiesce$/m);
       expect(stdout + stderr).not.toMatch(CONTROL_CHARACTERS);
     }
-    expect(await run(engine().environment, 'backup', store.name, '--quiet')).toMatchObject({ status: 0, stderr: '', stdout: expect.stringMatching(/^backup /) });
+    expect(await run(engine().environment, 'backup', store.name, '--quiet')).toMatchObject({
+      status: 0,
+      stderr: '',
+      stdout: expect.stringMatching(/^backup /),
+    });
   });
 
   test('a reader that goes away ends no protocol: the status is that of the backup', async () => {
     const store = makeStore(engine(), 'reader');
     const command = `'${process.execPath}' '${PROGRAM}' backup ${store.name} --json 2>&1; echo "status $?" >&2`;
-    const { stdout, stderr } = await startProgram(engine().environment, '/bin/sh', '-c', `{ ${command}; } | head -n 1`).ended;
+    const { stdout, stderr } = await startProgram(engine().environment, '/bin/sh', '-c', `{ ${command}; } | head -n 1`)
+      .ended;
     expect(JSON.parse(stdout)).toMatchObject({ type: 'started' });
     expect(stderr).toBe('status 0\n');
     expect(store.published()).toHaveLength(1);
@@ -118,7 +138,10 @@ describe('outputs', () => {
 
   test('a refusal tells nested facts line by line, never as JSON', async () => {
     const store = makeStore(engine(), 'nested');
-    writeFileSync(join(engine().definitionsDirectory, `${store.name}.yaml`), `holdfast: 1\nstore: ${store.name}\nroots:\n  data: { path: ${store.root}, databases: [{ path: a.db, tables: [] }] }\nbackup: { destination: relative, every: day }\n`);
+    writeFileSync(
+      join(engine().definitionsDirectory, `${store.name}.yaml`),
+      `holdfast: 1\nstore: ${store.name}\nroots:\n  data: { path: ${store.root}, databases: [{ path: a.db, tables: [] }] }\nbackup: { destination: relative, every: day }\n`,
+    );
     const { status, stderr } = await holdfast('list', store.name);
     expect(status).toBe(78);
     expect(stderr).toMatch(/^ {2}problems:\n {4}line 4, key \S+, problem .*\n {4}line 5, /m);
@@ -130,12 +153,38 @@ describe('--json', () => {
   test('every line parses and the last is the result, for each command', async () => {
     const store = makeStore(engine(), 'json');
     const { lines, last } = jsonLines(await holdfast('backup', store.name, '--json'));
-    expect(lines[0]).toMatchObject({ type: 'started', workflowId: `holdfast/${store.name}`, url: expect.stringContaining('http') });
-    for (const line of lines.slice(1, -1)) expect(line).toMatchObject({ type: 'progress', step: expect.stringMatching(/^backup\./), bytesPerSecond: expect.any(Number) });
-    expect(last).toMatchObject({ type: 'result', protocol: 'backup', files: 3, cut: { pauseMillis: expect.any(Number) } });
+    expect(lines[0]).toMatchObject({
+      type: 'started',
+      workflowId: `holdfast/${store.name}`,
+      url: expect.stringContaining('http'),
+    });
+    for (const line of lines.slice(1, -1))
+      expect(line).toMatchObject({
+        type: 'progress',
+        step: expect.stringMatching(/^backup\./),
+        bytesPerSecond: expect.any(Number),
+      });
+    expect(last).toMatchObject({
+      type: 'result',
+      protocol: 'backup',
+      files: 3,
+      cut: { pauseMillis: expect.any(Number) },
+    });
 
     const { digest } = jsonLines(await holdfast('plan', store.name, '--json')).last;
-    for (const argv of [['list', store.name], ['show', store.name, '--files'], ['verify', store.name], ['restore', store.name, 'latest', '--confirm', String(digest)], ['status'], ['status', store.name, '--gate'], ['doctor', store.name], ['recover', store.name], ['recover', '--all'], ['lock', 'show', store.name], ['watch', store.name]]) {
+    for (const argv of [
+      ['list', store.name],
+      ['show', store.name, '--files'],
+      ['verify', store.name],
+      ['restore', store.name, 'latest', '--confirm', String(digest)],
+      ['status'],
+      ['status', store.name, '--gate'],
+      ['doctor', store.name],
+      ['recover', store.name],
+      ['recover', '--all'],
+      ['lock', 'show', store.name],
+      ['watch', store.name],
+    ]) {
       const ended = await holdfast(...argv, '--json');
       expect({ argv, status: ended.status, stderr: ended.stderr }).toEqual({ argv, status: 0, stderr: '' });
       expect(jsonLines(ended).last.type).toBe('result');
@@ -149,34 +198,55 @@ describe('--json', () => {
     await holdfast('backup', store.name);
     const ended = await holdfast('restore', store.name, 'latest', '--json');
     expect(ended.status).toBe(77);
-    expect(jsonLines(ended).last).toMatchObject({ code: 'approval_missing', exit: 77, safe: expect.any(String), remedy: expect.any(String), details: { digest: expect.stringMatching(/^[0-9a-f]{64}$/), plan: { store: store.name } } });
+    expect(jsonLines(ended).last).toMatchObject({
+      code: 'approval_missing',
+      exit: 77,
+      safe: expect.any(String),
+      remedy: expect.any(String),
+      details: { digest: expect.stringMatching(/^[0-9a-f]{64}$/), plan: { store: store.name } },
+    });
   });
 });
 
 describe('exit status', () => {
   test('64: an operation that is no UUID, before anything is started', async () => {
     const store = makeStore(engine(), 'status');
-    expect(await holdfast('backup', store.name, '--operation', '12')).toMatchObject({ status: 64, stderr: expect.stringContaining('`operation` is a UUID') });
+    expect(await holdfast('backup', store.name, '--operation', '12')).toMatchObject({
+      status: 64,
+      stderr: expect.stringContaining('`operation` is a UUID'),
+    });
   });
 
   test('65: no such backup', async () => {
     const store = makeStore(engine(), 'status');
-    expect(await holdfast('verify', store.name, 'nope')).toMatchObject({ status: 65, stderr: expect.stringContaining('STOP artefact_missing: ') });
+    expect(await holdfast('verify', store.name, 'nope')).toMatchObject({
+      status: 65,
+      stderr: expect.stringContaining('STOP artefact_missing: '),
+    });
     expect(await holdfast('show', store.name)).toMatchObject({ status: 65 });
-    expect(await holdfast('cancel', store.name)).toMatchObject({ status: 65, stderr: expect.stringContaining('STOP operation_missing: ') });
+    expect(await holdfast('cancel', store.name)).toMatchObject({
+      status: 65,
+      stderr: expect.stringContaining('STOP operation_missing: '),
+    });
   });
 
   test('64: a prefix of two backups, with both named', async () => {
     const store = makeStore(engine(), 'status');
     await holdfast('backup', store.name);
     await holdfast('backup', store.name);
-    expect(await holdfast('show', store.name, '20')).toMatchObject({ status: 64, stderr: expect.stringMatching(/candidates: \S*\d{8}T\S+, \S*\d{8}T\S+\n/) });
+    expect(await holdfast('show', store.name, '20')).toMatchObject({
+      status: 64,
+      stderr: expect.stringMatching(/candidates: \S*\d{8}T\S+, \S*\d{8}T\S+\n/),
+    });
   });
 
   test('73: an operation that was carried out before', async () => {
     const store = makeStore(engine(), 'status');
     expect(await holdfast('backup', store.name, '--operation', UUID)).toMatchObject({ status: 0 });
-    expect(await holdfast('backup', store.name, '--operation', UUID)).toMatchObject({ status: 73, stderr: expect.stringContaining('STOP operation_repeated: ') });
+    expect(await holdfast('backup', store.name, '--operation', UUID)).toMatchObject({
+      status: 73,
+      stderr: expect.stringContaining('STOP operation_repeated: '),
+    });
     expect(store.published()).toHaveLength(1);
   });
 
@@ -184,7 +254,10 @@ describe('exit status', () => {
     const store = makeStore(engine(), 'status');
     writeFileSync(join(store.directory, 'file'), '');
     store.define({ backup: { destination: join(store.directory, 'file', 'backups') } });
-    expect(await holdfast('backup', store.name)).toMatchObject({ status: 74, stderr: expect.stringContaining('STOP io_error: ') });
+    expect(await holdfast('backup', store.name)).toMatchObject({
+      status: 74,
+      stderr: expect.stringContaining('STOP io_error: '),
+    });
   });
 
   test('78: a store that is not defined, with the one that was meant', async () => {
@@ -203,7 +276,8 @@ describe('doctor', () => {
     const store = makeStore(engine(), 'sound');
     const { status, stdout } = await holdfast('doctor', store.name);
     expect(status).toBe(0);
-    for (const check of ['exchange', 'filesystem of data', 'members of data', 'destination', 'in use', 'state']) expect(stdout).toMatch(new RegExp(`^  good  ${check}: `, 'm'));
+    for (const check of ['exchange', 'filesystem of data', 'members of data', 'destination', 'in use', 'state'])
+      expect(stdout).toMatch(new RegExp(`^  good  ${check}: `, 'm'));
   });
 
   test('is 78 with a remedy where a root or the destination is not fit, and looks on', async () => {
@@ -215,11 +289,15 @@ describe('doctor', () => {
     expect(status).toBe(78);
     const ended = await holdfast('doctor', store.name, '--json');
     expect(jsonLines(ended).last).toMatchObject({ type: 'result', stores: 1, stops: 1 });
-    expect(jsonLines(ended).lines).toContainEqual(expect.objectContaining({ type: 'finding', state: 'stop', remedy: expect.any(String) }));
+    expect(jsonLines(ended).lines).toContainEqual(
+      expect.objectContaining({ type: 'finding', state: 'stop', remedy: expect.any(String) }),
+    );
   });
 
   test('notes a database that no definition lists', async () => {
-    const store = makeStore(engine(), 'unlisted', { contents: { 'a.db': 'CREATE TABLE item (v)', 'files/stray.db': 'CREATE TABLE stray (v)' } });
+    const store = makeStore(engine(), 'unlisted', {
+      contents: { 'a.db': 'CREATE TABLE item (v)', 'files/stray.db': 'CREATE TABLE stray (v)' },
+    });
     const { status, stdout } = await holdfast('doctor', store.name);
     expect(stdout).toMatch(/^ {2}note {2}members of data: .*; not listed: files\/stray\.db\n {8}what to do: /m);
     expect(status).toBe(0);
@@ -229,7 +307,13 @@ describe('doctor', () => {
     const empty = join(engine().directory, 'empty');
     mkdirSync(empty, { mode: 0o755 });
     const environment = { ...engine().environment, HOLDFAST_DEFINITIONS_DIRECTORY: empty };
-    expect(await run(environment, 'doctor')).toMatchObject({ status: 0, stdout: `no stores are defined in ${empty}\n` });
-    expect(await run({ ...environment, HOLDFAST_DEFINITIONS_DIRECTORY: `${empty}/absent` }, 'doctor')).toMatchObject({ status: 78, stderr: expect.stringContaining('absent does not exist') });
+    expect(await run(environment, 'doctor')).toMatchObject({
+      status: 0,
+      stdout: `no stores are defined in ${empty}\n`,
+    });
+    expect(await run({ ...environment, HOLDFAST_DEFINITIONS_DIRECTORY: `${empty}/absent` }, 'doctor')).toMatchObject({
+      status: 78,
+      stderr: expect.stringContaining('absent does not exist'),
+    });
   });
 });

@@ -15,7 +15,10 @@ const engine = useEngine();
 test('every command line of the guide to operating does what the guide says', async () => {
   const { directory, definitionsDirectory, environment } = engine();
   const definition = /```yaml\n(.*?)```/s.exec(GUIDE)?.[1] ?? '';
-  const here = definition.replace('/srv/shop', join(directory, 'shop')).replace('/var/backups/holdfast', join(directory, 'backups')).replaceAll('/usr/bin/systemctl', '/bin/true');
+  const here = definition
+    .replace('/srv/shop', join(directory, 'shop'))
+    .replace('/var/backups/holdfast', join(directory, 'backups'))
+    .replaceAll('/usr/bin/systemctl', '/bin/true');
   writeFileSync(join(definitionsDirectory, 'shop.yaml'), here);
   chmodSync(join(definitionsDirectory, 'shop.yaml'), 0o644);
   mkdirSync(join(directory, 'shop', 'data', 'uploads'), { recursive: true });
@@ -25,9 +28,17 @@ test('every command line of the guide to operating does what the guide says', as
   expect(lines.length).toBeGreaterThan(15);
   let digest = '';
   for (const line of lines) {
-    const argv = line.replace('DIGEST', digest).replace('OPERATION', '6fa459ea-ee8a-4ca4-894e-db77e160355e').split(' ').slice(1);
+    const argv = line
+      .replace('DIGEST', digest)
+      .replace('OPERATION', '6fa459ea-ee8a-4ca4-894e-db77e160355e')
+      .split(' ')
+      .slice(1);
     const { status, stdout, stderr } = await run(environment, ...argv);
-    expect({ line, status, stderr: status === (STATUSES[line] ?? 0) ? '' : stderr }).toEqual({ line, status: STATUSES[line] ?? 0, stderr: '' });
+    expect({ line, status, stderr: status === (STATUSES[line] ?? 0) ? '' : stderr }).toEqual({
+      line,
+      status: STATUSES[line] ?? 0,
+      stderr: '',
+    });
     digest = /digest\W+([0-9a-f]{64})/.exec(stdout)?.[1] ?? digest;
   }
 });

@@ -15,7 +15,13 @@ beforeAll(() => {
   directory = mkdtempSync(join(tmpdir(), 'holdfast-cli-'));
   const definitions = join(directory, 'stores');
   mkdirSync(definitions, { mode: 0o755 });
-  environment = { PATH: process.env['PATH'], HOME: directory, HOLDFAST_STATE_DIRECTORY: join(directory, 'state'), HOLDFAST_DEFINITIONS_DIRECTORY: definitions, HOLDFAST_HOST: 'test-host' };
+  environment = {
+    PATH: process.env['PATH'],
+    HOME: directory,
+    HOLDFAST_STATE_DIRECTORY: join(directory, 'state'),
+    HOLDFAST_DEFINITIONS_DIRECTORY: definitions,
+    HOLDFAST_HOST: 'test-host',
+  };
 });
 
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
@@ -28,23 +34,39 @@ describe('help', () => {
     const { status, stdout, stderr } = await run(environment, '--help');
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
     for (const name of names) expect(stdout).toMatch(new RegExp(`^  ${name} `, 'm'));
-    for (const name of ['HOLDFAST_DEFINITIONS_DIRECTORY', 'HOLDFAST_STATE_DIRECTORY', 'HOLDFAST_HOST', 'TEMPORAL_ADDRESS']) expect(stdout).toContain(name);
+    for (const name of [
+      'HOLDFAST_DEFINITIONS_DIRECTORY',
+      'HOLDFAST_STATE_DIRECTORY',
+      'HOLDFAST_HOST',
+      'TEMPORAL_ADDRESS',
+    ])
+      expect(stdout).toContain(name);
     expect(stdout.split('\n').filter((line) => line.length > 80)).toEqual([]);
     expect(stdout).not.toMatch(CONTROL_CHARACTERS);
   });
 
-  test.each(WITH_PARTS.map((words) => [words.join(' '), words] as const))('of %s has examples of it and exit statuses', async (name, words) => {
-    const { status, stdout, stderr } = await run(environment, ...words, '--help');
-    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
-    expect(stdout).toMatch(new RegExp(`Examples:\n  \\$ .*holdfast ${words[0] ?? ''}|ExecStartPre`));
-    expect(stdout).toContain(`holdfast ${name}`);
-    for (const line of ['   0  done', '  64  ', '  70  a defect', '--json', '--host <name>']) expect(stdout).toContain(line);
-    expect(stdout.split('\n').filter((line) => line.length > 80)).toEqual([]);
-  });
+  test.each(WITH_PARTS.map((words) => [words.join(' '), words] as const))(
+    'of %s has examples of it and exit statuses',
+    async (name, words) => {
+      const { status, stdout, stderr } = await run(environment, ...words, '--help');
+      expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+      expect(stdout).toMatch(new RegExp(`Examples:\n  \\$ .*holdfast ${words[0] ?? ''}|ExecStartPre`));
+      expect(stdout).toContain(`holdfast ${name}`);
+      for (const line of ['   0  done', '  64  ', '  70  a defect', '--json', '--host <name>'])
+        expect(stdout).toContain(line);
+      expect(stdout.split('\n').filter((line) => line.length > 80)).toEqual([]);
+    },
+  );
 
   test('and the version are a result with --json', async () => {
-    expect(jsonLines(await run(environment, 'backup', '--help', '--json')).last).toMatchObject({ type: 'result', text: expect.stringContaining('Usage: holdfast backup') });
-    expect(jsonLines(await run(environment, '--json', '--version')).last).toMatchObject({ type: 'result', text: expect.stringMatching(/^\d+\.\d+\.\d+$/) });
+    expect(jsonLines(await run(environment, 'backup', '--help', '--json')).last).toMatchObject({
+      type: 'result',
+      text: expect.stringContaining('Usage: holdfast backup'),
+    });
+    expect(jsonLines(await run(environment, '--json', '--version')).last).toMatchObject({
+      type: 'result',
+      text: expect.stringMatching(/^\d+\.\d+\.\d+$/),
+    });
   });
 });
 
@@ -54,7 +76,11 @@ describe('arguments that are not understood', () => {
     [['bakup', 'shop'], /unknown command 'bakup'.*did you mean backup/i, 'holdfast --help'],
     [['backup'], /missing required argument 'store'/, 'holdfast backup --help'],
     [['backup', 'shop', 'attic'], /too many arguments/, 'holdfast backup --help'],
-    [['backup', 'shop', '--operatoin', 'x'], /unknown option '--operatoin'.*did you mean --operation/i, 'holdfast backup --help'],
+    [
+      ['backup', 'shop', '--operatoin', 'x'],
+      /unknown option '--operatoin'.*did you mean --operation/i,
+      'holdfast backup --help',
+    ],
     [['restore', 'shop', 'latest', '--confrim', 'x'], /did you mean --confirm/i, 'holdfast restore --help'],
     [['restore', 'shop', 'latest', '--confirm'], /argument missing/, 'holdfast restore --help'],
     [['lock', 'brake', 'shop'], /unknown command 'brake'.*did you mean break/i, 'holdfast lock --help'],
@@ -71,7 +97,13 @@ describe('arguments that are not understood', () => {
   test.each(cases)('%j --json: the last line is an error', async (argv, message, help) => {
     const ended = await run(environment, ...argv, '--json');
     expect(ended).toMatchObject({ status: 64, stderr: '' });
-    expect(jsonLines(ended).last).toMatchObject({ type: 'error', code: 'usage', exit: 64, message: expect.stringMatching(message), details: { help } });
+    expect(jsonLines(ended).last).toMatchObject({
+      type: 'error',
+      code: 'usage',
+      exit: 64,
+      message: expect.stringMatching(message),
+      details: { help },
+    });
   });
 
   test.each([
@@ -100,11 +132,17 @@ describe('an engine that does not answer', () => {
   });
 
   test('is 69 for `up` too', async () => {
-    expect(jsonLines(await run({ ...environment, ...away }, 'up', '--json', '--quiet')).last).toMatchObject({ code: 'engine_unreachable', exit: 69 });
+    expect(jsonLines(await run({ ...environment, ...away }, 'up', '--json', '--quiet')).last).toMatchObject({
+      code: 'engine_unreachable',
+      exit: 69,
+    });
   });
 
   test('is not asked by what looks at this host itself', async () => {
-    expect(await run({ ...environment, ...away }, 'status')).toMatchObject({ status: 0, stdout: expect.stringMatching(/^no stores are defined in /) });
+    expect(await run({ ...environment, ...away }, 'status')).toMatchObject({
+      status: 0,
+      stdout: expect.stringMatching(/^no stores are defined in /),
+    });
     expect(await run({ ...environment, ...away }, 'recover', '--all')).toMatchObject({ status: 0 });
   });
 });

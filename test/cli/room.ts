@@ -31,8 +31,12 @@ export interface RunningCommand {
 export function startProgram(environment: Environment, command: string, ...argv: readonly string[]): RunningCommand {
   const child = spawn(command, argv, { env: { ...environment }, stdio: ['pipe', 'pipe', 'pipe'] });
   const said = { stdout: '', stderr: '' };
-  for (const stream of ['stdout', 'stderr'] as const) child[stream].setEncoding('utf8').on('data', (text: string) => (said[stream] += text));
-  const ended = once(child, 'close').then(([status, signal]): Ended => ({ status: (status ?? signal) as number | string, ...said }));
+  for (const stream of ['stdout', 'stderr'] as const)
+    child[stream].setEncoding('utf8').on('data', (text: string) => (said[stream] += text));
+  const ended = once(child, 'close').then(([status, signal]): Ended => ({
+    status: (status ?? signal) as number | string,
+    ...said,
+  }));
   const isOver = (): boolean => child.exitCode !== null || child.signalCode !== null;
   onTestFinished(async () => {
     if (!isOver()) child.kill('SIGKILL');
@@ -46,11 +50,12 @@ export function startProgram(environment: Environment, command: string, ...argv:
     stderr: () => said.stderr,
     signal: (name) => void child.kill(name),
     type: (text) => void child.stdin.write(text),
-    says: (pattern) => eventually(`${String(pattern)} in ${argv.join(' ')}`, () => {
-      if (pattern.test(said.stdout) || pattern.test(said.stderr)) return true;
-      if (isOver()) throw new Error(`ended without ${String(pattern)}:\n${said.stdout}\n${said.stderr}`);
-      return false;
-    }),
+    says: (pattern) =>
+      eventually(`${String(pattern)} in ${argv.join(' ')}`, () => {
+        if (pattern.test(said.stdout) || pattern.test(said.stderr)) return true;
+        if (isOver()) throw new Error(`ended without ${String(pattern)}:\n${said.stdout}\n${said.stderr}`);
+        return false;
+      }),
   };
 }
 
@@ -90,14 +95,25 @@ sys.exit(status if status >= 0 else 128 - status)
 
 /** Starts `holdfast …` on a terminal: both of its outputs are in stdout. */
 export function startOnTerminal(environment: Environment, ...argv: readonly string[]): RunningCommand {
-  return startProgram({ ...environment, TERM: 'xterm-256color' }, 'python3', '-c', TERMINAL, process.execPath, PROGRAM, ...argv);
+  return startProgram(
+    { ...environment, TERM: 'xterm-256color' },
+    'python3',
+    '-c',
+    TERMINAL,
+    process.execPath,
+    PROGRAM,
+    ...argv,
+  );
 }
 
 export type JsonLine = Readonly<Record<string, unknown>> & { readonly type: string };
 
 /** Every line of --json parses; the last one is a result or an error, and the only one. */
 export function jsonLines({ stdout }: Ended): { readonly lines: readonly JsonLine[]; readonly last: JsonLine } {
-  const lines = stdout.trimEnd().split('\n').map((line) => JSON.parse(line) as JsonLine);
+  const lines = stdout
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line) as JsonLine);
   const last = lines.at(-1);
   if (last === undefined) throw new Error('no line of JSON');
   expect(['result', 'error']).toContain(last.type);

@@ -32,13 +32,21 @@ describe('a backup that runs', () => {
     await hold.held();
     const watch = startCommand(engine().environment, 'watch', store.name);
     await watch.says(/^backup\.quiesce/m);
-    expect((await holdfast('lock', 'show', store.name)).stdout).toMatch(/ is locked by operation \S+ \(backup\) since \S+\n {2}run .*\n {2}process {2}\d+ on test-host: alive\n$/);
+    expect((await holdfast('lock', 'show', store.name)).stdout).toMatch(
+      / is locked by operation \S+ \(backup\) since \S+\n {2}run .*\n {2}process {2}\d+ on test-host: alive\n$/,
+    );
     expect((await holdfast('status', store.name)).stdout).toMatch(/ {2}lock {6}backup since .* alive\n/);
     const second = await holdfast('backup', store.name);
     expect(second).toMatchObject({ status: 75, stderr: expect.stringContaining('STOP store_locked: ') });
-    expect(await holdfast('recover', store.name)).toMatchObject({ status: 75, stderr: expect.stringContaining('STOP store_locked: ') });
+    expect(await holdfast('recover', store.name)).toMatchObject({
+      status: 75,
+      stderr: expect.stringContaining('STOP store_locked: '),
+    });
 
-    expect(await holdfast('cancel', store.name)).toMatchObject({ status: 0, stdout: expect.stringContaining(`holdfast/${store.name} was asked to undo and end`) });
+    expect(await holdfast('cancel', store.name)).toMatchObject({
+      status: 0,
+      stdout: expect.stringContaining(`holdfast/${store.name} was asked to undo and end`),
+    });
     const ended = await backup.ended;
     expect(ended).toMatchObject({ status: 75, stderr: '' });
     expect(jsonLines(ended).last).toMatchObject({ type: 'error', code: 'cancelled', exit: 75 });
@@ -53,7 +61,9 @@ describe('a backup that runs', () => {
     await backup.says(/backup\.quiesce/);
     backup.signal('SIGINT');
     const { status, stderr } = await backup.ended;
-    expect(stderr).toMatch(/\ncancelling: the protocol undoes what it has done[^\n]*\n(.*\n)*STOP cancelled: the operation was cancelled\n/);
+    expect(stderr).toMatch(
+      /\ncancelling: the protocol undoes what it has done[^\n]*\n(.*\n)*STOP cancelled: the operation was cancelled\n/,
+    );
     expect(status).toBe(75);
     await expectUndone(store);
   });
@@ -77,7 +87,11 @@ describe('a backup that runs', () => {
     await watch.says(/"type":"progress"/);
     hold.letGo();
     const ended = await watch.ended;
-    expect(jsonLines(ended).last).toMatchObject({ type: 'result', stores: [store.name], watched: [expect.any(String)] });
+    expect(jsonLines(ended).last).toMatchObject({
+      type: 'result',
+      stores: [store.name],
+      watched: [expect.any(String)],
+    });
     expect(jsonLines(ended).lines[0]).toMatchObject({ type: 'run', workflowId: `holdfast/${store.name}` });
     expect(store.published()).toHaveLength(1);
   });
@@ -130,10 +144,17 @@ describe('a store that is held', () => {
     const restore = startCommand(engine().environment, 'restore', store.name, 'latest', '--confirm', String(digest));
     await verify.held();
     const gate = await holdfast('status', store.name, '--gate');
-    expect(gate).toMatchObject({ status: 78, stdout: '', stderr: expect.stringMatching(/^STOP fenced: the store is fenced by operation /) });
+    expect(gate).toMatchObject({
+      status: 78,
+      stdout: '',
+      stderr: expect.stringMatching(/^STOP fenced: the store is fenced by operation /),
+    });
     expect(gate.stderr).toContain('what to do: run `holdfast recover`');
     expect((await holdfast('status', store.name)).stdout).toMatch(/ {2}fence {5}UP since \S+Z, by operation \S+\n/);
-    expect(await holdfast('doctor', store.name)).toMatchObject({ status: 78, stdout: expect.stringMatching(/ {2}stop {2}state: fenced since /) });
+    expect(await holdfast('doctor', store.name)).toMatchObject({
+      status: 78,
+      stdout: expect.stringMatching(/ {2}stop {2}state: fenced since /),
+    });
     verify.letGo();
     expect((await restore.ended).status).toBe(0);
     expect(await holdfast('status', store.name, '--gate')).toMatchObject({ status: 0 });
@@ -147,18 +168,31 @@ describe('a store that is held', () => {
     expect(refused).toMatchObject({ status: 77, stdout: '' });
     expect(refused.stderr).toMatch(/ {2}owner:\n( {4}.*\n)* {4}pid: \d+\n/);
     const [, operation = ''] = /confirm: holdfast lock break \S+ --confirm (\S+)/.exec(refused.stderr) ?? [];
-    expect(await holdfast('lock', 'break', store.name, '--confirm', '00000000-0000-4000-8000-000000000000')).toMatchObject({ status: 77, stderr: expect.stringContaining('STOP approval_mismatch') });
-    expect(await holdfast('lock', 'break', store.name, '--confirm', operation)).toMatchObject({ status: 0, stdout: expect.stringContaining('was broken, and 1 operation was settled') });
+    expect(
+      await holdfast('lock', 'break', store.name, '--confirm', '00000000-0000-4000-8000-000000000000'),
+    ).toMatchObject({ status: 77, stderr: expect.stringContaining('STOP approval_mismatch') });
+    expect(await holdfast('lock', 'break', store.name, '--confirm', operation)).toMatchObject({
+      status: 0,
+      stdout: expect.stringContaining('was broken, and 1 operation was settled'),
+    });
     // What its step had begun is ended with it
-    expect(await backup.ended).toMatchObject({ status: 78, stderr: expect.stringContaining('STOP hook_failed: hook quiesce failed: killed by SIGKILL') });
-    await eventually('the run has let go', async () => (await holdfast('lock', 'show', store.name)).stdout.includes('is not locked'));
+    expect(await backup.ended).toMatchObject({
+      status: 78,
+      stderr: expect.stringContaining('STOP hook_failed: hook quiesce failed: killed by SIGKILL'),
+    });
+    await eventually('the run has let go', async () =>
+      (await holdfast('lock', 'show', store.name)).stdout.includes('is not locked'),
+    );
     expect(store.leftovers()).toEqual([]);
   });
 });
 
 test('a host without a worker is 69 once nobody has taken the step, and the command says so before', async () => {
   const store = makeStore(engine(), 'absent');
-  const [plan, backup] = await Promise.all([holdfast('plan', store.name, '--host', 'attic'), holdfast('backup', store.name, '--host', 'attic', '--json')]);
+  const [plan, backup] = await Promise.all([
+    holdfast('plan', store.name, '--host', 'attic'),
+    holdfast('backup', store.name, '--host', 'attic', '--json'),
+  ]);
   expect(plan.stderr).toContain('no step has begun yet: does `holdfast up` run on the host of the store?\n');
   expect(plan.stderr).toContain('STOP host_absent: ');
   expect([plan.status, backup.status]).toEqual([69, 69]);

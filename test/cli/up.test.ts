@@ -19,22 +19,36 @@ beforeEach(async () => {
 
 afterEach(() => stopEngine(engine));
 
-const ownPids = (): number[] => processesWith(`HOLDFAST_STATE_DIRECTORY=${engine.environment['HOLDFAST_STATE_DIRECTORY'] ?? ''}`).map(({ pid }) => pid).filter((pid) => pid !== process.pid);
+const ownPids = (): number[] =>
+  processesWith(`HOLDFAST_STATE_DIRECTORY=${engine.environment['HOLDFAST_STATE_DIRECTORY'] ?? ''}`)
+    .map(({ pid }) => pid)
+    .filter((pid) => pid !== process.pid);
 
 describe('up', () => {
-  test.each(['SIGINT', 'SIGTERM'] as const)('says that it is ready, serves commands, and ends with 0 and no process left by %s', async (signal) => {
-    const up = startCommand(engine.environment, 'up', '--json');
-    await up.says(/"type":"ready"/);
-    const store = makeStore(engine, 'up');
-    const backup = await run(engine.environment, 'backup', store.name);
-    expect(backup).toMatchObject({ status: 0, stderr: expect.not.stringContaining('starting') });
-    up.signal(signal);
-    const ended = await up.ended;
-    expect(ended.status).toBe(0);
-    expect(jsonLines(ended).lines).toEqual([expect.objectContaining({ type: 'ready', host: 'test-host', address: expect.stringMatching(/^127\.0\.0\.1:\d+$/), workerPid: expect.any(Number) }), { type: 'result', ended: true }]);
-    expect(ended.stderr).not.toContain('"level":60');
-    expect(ownPids()).toEqual([]);
-  });
+  test.each(['SIGINT', 'SIGTERM'] as const)(
+    'says that it is ready, serves commands, and ends with 0 and no process left by %s',
+    async (signal) => {
+      const up = startCommand(engine.environment, 'up', '--json');
+      await up.says(/"type":"ready"/);
+      const store = makeStore(engine, 'up');
+      const backup = await run(engine.environment, 'backup', store.name);
+      expect(backup).toMatchObject({ status: 0, stderr: expect.not.stringContaining('starting') });
+      up.signal(signal);
+      const ended = await up.ended;
+      expect(ended.status).toBe(0);
+      expect(jsonLines(ended).lines).toEqual([
+        expect.objectContaining({
+          type: 'ready',
+          host: 'test-host',
+          address: expect.stringMatching(/^127\.0\.0\.1:\d+$/),
+          workerPid: expect.any(Number),
+        }),
+        { type: 'result', ended: true },
+      ]);
+      expect(ended.stderr).not.toContain('"level":60');
+      expect(ownPids()).toEqual([]);
+    },
+  );
 
   test('a second one joins the first, and takes over when that ends', async () => {
     const first = startCommand(engine.environment, 'up');
@@ -80,17 +94,28 @@ test('after a SIGKILL of everything in the middle of a restore the gate is shut,
   const restore = startCommand(engine.environment, 'restore', store.name, 'latest', '--confirm', String(digest));
   await verify.held();
   expect(store.items()).toHaveLength(3);
-  for (const pid of [up.pid, restore.pid, ...ownPids()]) if (startTimeOf(pid) !== undefined) process.kill(pid, 'SIGKILL');
+  for (const pid of [up.pid, restore.pid, ...ownPids()])
+    if (startTimeOf(pid) !== undefined) process.kill(pid, 'SIGKILL');
   await Promise.all([up.ended, restore.ended]);
   await eventually('everything is dead', () => ownPids().length === 0);
   verify.letGo();
 
-  expect(await run(engine.environment, 'status', store.name, '--gate')).toMatchObject({ status: 78, stderr: expect.stringContaining('STOP fenced: ') });
-  expect((await run(engine.environment, 'status', store.name)).stdout).toMatch(/ {2}OWED {6}operation \S+: run `holdfast recover /);
-  expect((await run(engine.environment, 'lock', 'show', store.name)).stdout).toMatch(/: dead\n {2}what to do: run `holdfast recover /);
+  expect(await run(engine.environment, 'status', store.name, '--gate')).toMatchObject({
+    status: 78,
+    stderr: expect.stringContaining('STOP fenced: '),
+  });
+  expect((await run(engine.environment, 'status', store.name)).stdout).toMatch(
+    / {2}OWED {6}operation \S+: run `holdfast recover /,
+  );
+  expect((await run(engine.environment, 'lock', 'show', store.name)).stdout).toMatch(
+    /: dead\n {2}what to do: run `holdfast recover /,
+  );
   const other = makeStore(engine, 'other');
   const recovered = await run(engine.environment, 'recover', '--all');
-  expect(recovered).toMatchObject({ status: 0, stdout: `${store.name}: undone: the former state is back\n${other.name}: nothing to recover\n` });
+  expect(recovered).toMatchObject({
+    status: 0,
+    stdout: `${store.name}: undone: the former state is back\n${other.name}: nothing to recover\n`,
+  });
   expect(store.items()).toHaveLength(4);
   expect(store.leftovers()).toEqual([]);
   expect(await run(engine.environment, 'status', store.name, '--gate')).toMatchObject({ status: 0 });
@@ -102,8 +127,15 @@ test('`recover --all` recovers the others when one store is busy, and ends with 
   const backup = startCommand(engine.environment, 'backup', busy.name, '--quiet');
   await hold.held();
   const ended = await run(engine.environment, 'recover', '--all', '--json');
-  expect(jsonLines(ended).lines).toEqual([expect.objectContaining({ type: 'recovered', store: other.name }), expect.objectContaining({ type: 'error', code: 'store_locked' })]);
-  expect(await run(engine.environment, 'recover', '--all')).toMatchObject({ status: 75, stdout: `${other.name}: nothing to recover\n`, stderr: expect.stringContaining(`STOP store_locked: ${busy.name}: `) });
+  expect(jsonLines(ended).lines).toEqual([
+    expect.objectContaining({ type: 'recovered', store: other.name }),
+    expect.objectContaining({ type: 'error', code: 'store_locked' }),
+  ]);
+  expect(await run(engine.environment, 'recover', '--all')).toMatchObject({
+    status: 75,
+    stdout: `${other.name}: nothing to recover\n`,
+    stderr: expect.stringContaining(`STOP store_locked: ${busy.name}: `),
+  });
   hold.letGo();
   expect((await backup.ended).status).toBe(0);
 });
@@ -128,10 +160,19 @@ test('a cluster that goes away under way is STOP engine_lost, 69, not a defect',
   const up = startCommand(engine.environment, 'up', '--json');
   await up.says(/"type":"ready"/);
   const { address } = JSON.parse(up.stdout()) as { address: string };
-  const backup = startCommand({ ...engine.environment, TEMPORAL_ADDRESS: address, HOLDFAST_STATE_DIRECTORY: `${engine.directory}/client` }, 'backup', store.name, '--json');
+  const backup = startCommand(
+    { ...engine.environment, TEMPORAL_ADDRESS: address, HOLDFAST_STATE_DIRECTORY: `${engine.directory}/client` },
+    'backup',
+    store.name,
+    '--json',
+  );
   await hold.held();
   for (const pid of [up.pid, ...ownPids()]) if (startTimeOf(pid) !== undefined) process.kill(pid, 'SIGKILL');
   const ended = await backup.ended;
   expect(ended).toMatchObject({ status: 69, stderr: '' });
-  expect(jsonLines(ended).last).toMatchObject({ code: 'engine_lost', exit: 69, safe: expect.stringContaining('goes on, or is undone') });
+  expect(jsonLines(ended).last).toMatchObject({
+    code: 'engine_lost',
+    exit: 69,
+    safe: expect.stringContaining('goes on, or is undone'),
+  });
 });

@@ -15,7 +15,12 @@ import type { LockGrant } from '../../domain/protocol.js';
 export type ChildOrder = { readonly room: StoreRoom } & (
   | { readonly does: 'count'; readonly grant: LockGrant; readonly times: number; readonly file: string }
   | { readonly does: 'hold'; readonly millis: number }
-  | { readonly does: 'own'; readonly claimant: Claimant; readonly events: readonly JournalEvent[]; readonly stays: boolean }
+  | {
+      readonly does: 'own';
+      readonly claimant: Claimant;
+      readonly events: readonly JournalEvent[];
+      readonly stays: boolean;
+    }
   | { readonly does: 'settle'; readonly claimant: Claimant }
   | { readonly does: 'guard'; readonly claimant: Claimant; readonly hook: HookName | null }
 );
@@ -58,7 +63,8 @@ if (order.does === 'count') {
     if (order.hook !== 'detach') await startGuard(room, grant);
     say(JSON.stringify(grant));
     const hook = order.hook === null ? undefined : room.definition.hooks[order.hook];
-    if (order.hook !== null && hook !== undefined) await runHook(order.hook, hook, { store: room.definition.store, operation: grant.operation });
+    if (order.hook !== null && hook !== undefined)
+      await runHook(order.hook, hook, { store: room.definition.store, operation: grant.operation });
     say('hook done');
     await forever();
   }

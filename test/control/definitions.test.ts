@@ -15,7 +15,10 @@ interface Place {
   readonly destination?: string;
 }
 
-const yaml = (store: string, { root = `/srv/${store}`, destination = `/var/backups/${store}` }: Place = {}): string => `holdfast: 1
+const yaml = (
+  store: string,
+  { root = `/srv/${store}`, destination = `/var/backups/${store}` }: Place = {},
+): string => `holdfast: 1
 store: ${store}
 roots:
   data:
@@ -38,28 +41,45 @@ function directoryWith(files: Readonly<Record<string, string>>): string {
 
 describe('the definitions directory', () => {
   test('holds one file a store; only *.yaml is read', async () => {
-    const directory = directoryWith({ 'one.yaml': yaml('one'), 'two.yaml': yaml('two'), 'notes.txt': 'x', 'one.yaml.bak': '{' });
+    const directory = directoryWith({
+      'one.yaml': yaml('one'),
+      'two.yaml': yaml('two'),
+      'notes.txt': 'x',
+      'one.yaml.bak': '{',
+    });
     expect((await loadDefinitions(directory)).map(({ store }) => store)).toEqual(['one', 'two']);
-    expect(await loadDefinition(directory, 'two')).toMatchObject({ store: 'two', roots: [{ name: 'data', path: '/srv/two' }] });
+    expect(await loadDefinition(directory, 'two')).toMatchObject({
+      store: 'two',
+      roots: [{ name: 'data', path: '/srv/two' }],
+    });
   });
 
   test('that does not exist, or has no such store, is definition_missing', async () => {
     const directory = directoryWith({ 'one.yaml': yaml('one') });
     expect(await codeOf(loadDefinitions(join(directory, 'absent')))).toBe('definition_missing');
-    expect(await stopOf(loadDefinition(directory, 'two'))).toMatchObject({ code: 'definition_missing', details: { stores: ['one'] } });
+    expect(await stopOf(loadDefinition(directory, 'two'))).toMatchObject({
+      code: 'definition_missing',
+      details: { stores: ['one'] },
+    });
   });
 
   test('a name that is no store id never becomes a path', async () => {
     expect(await codeOf(loadDefinition(directoryWith({}), '../etc/passwd'))).toBe('usage');
   });
 
-  test.each([['world', 0o757], ['group', 0o775]])('that the %s can write is definition_untrusted', async (_who, mode) => {
+  test.each([
+    ['world', 0o757],
+    ['group', 0o775],
+  ])('that the %s can write is definition_untrusted', async (_who, mode) => {
     const directory = directoryWith({ 'one.yaml': yaml('one') });
     chmodSync(directory, mode);
     expect(await codeOf(loadDefinition(directory, 'one'))).toBe('definition_untrusted');
   });
 
-  test.each([['world', 0o646], ['group', 0o664]])('a file that the %s can write is definition_untrusted, also for other stores', async (_who, mode) => {
+  test.each([
+    ['world', 0o646],
+    ['group', 0o664],
+  ])('a file that the %s can write is definition_untrusted, also for other stores', async (_who, mode) => {
     const directory = directoryWith({ 'one.yaml': yaml('one'), 'two.yaml': yaml('two') });
     chmodSync(join(directory, 'two.yaml'), mode);
     expect(await codeOf(loadDefinition(directory, 'one'))).toBe('definition_untrusted');
@@ -141,7 +161,11 @@ describe('a definition', () => {
 
   test('in a file of another name, or too large, is definition_invalid', async () => {
     expect(await codeOf(loadDefinitions(directoryWith({ 'two.yaml': yaml('one') })))).toBe('definition_invalid');
-    expect(await codeOf(loadDefinitions(directoryWith({ 'one.yaml': `${yaml('one')}#${'x'.repeat(LIMITS.definitionBytesMax)}` })))).toBe('definition_invalid');
+    expect(
+      await codeOf(
+        loadDefinitions(directoryWith({ 'one.yaml': `${yaml('one')}#${'x'.repeat(LIMITS.definitionBytesMax)}` })),
+      ),
+    ).toBe('definition_invalid');
   });
 
   test('that swells by aliases is refused', () => {
@@ -156,11 +180,16 @@ describe('places that overlap', () => {
     ['a destination in the root of its own store', { root: '/srv/a', destination: '/srv/a/backups' }, {}],
     ['a root in the destination of another store', { destination: '/var/b' }, { root: '/var/b/root' }],
   ])('%s: roots_overlap', async (_what, one, two) => {
-    expect(await codeOf(loadDefinitions(directoryWith({ 'one.yaml': yaml('one', one), 'two.yaml': yaml('two', two) })))).toBe('roots_overlap');
+    expect(
+      await codeOf(loadDefinitions(directoryWith({ 'one.yaml': yaml('one', one), 'two.yaml': yaml('two', two) }))),
+    ).toBe('roots_overlap');
   });
 
   test('names that only begin alike do not, and destinations may be shared', async () => {
-    const files = { 'one.yaml': yaml('one', { root: '/srv/a', destination: '/var/b' }), 'two.yaml': yaml('two', { root: '/srv/ab', destination: '/var/b' }) };
+    const files = {
+      'one.yaml': yaml('one', { root: '/srv/a', destination: '/var/b' }),
+      'two.yaml': yaml('two', { root: '/srv/ab', destination: '/var/b' }),
+    };
     expect(await loadDefinitions(directoryWith(files))).toHaveLength(2);
   });
 
@@ -169,12 +198,18 @@ describe('places that overlap', () => {
     mkdirSync(real);
     const link = join(temporaryDirectory(), 'link');
     symlinkSync(real, link);
-    const files = { 'one.yaml': yaml('one', { root: join(real, 'data') }), 'two.yaml': yaml('two', { root: join(link, 'data') }) };
+    const files = {
+      'one.yaml': yaml('one', { root: join(real, 'data') }),
+      'two.yaml': yaml('two', { root: join(link, 'data') }),
+    };
     expect(await codeOf(loadDefinitions(directoryWith(files)))).toBe('roots_overlap');
   });
 
   test('a root above the control directory of another store is seen', async () => {
-    const files = { 'one.yaml': yaml('one', { root: '/srv/a' }), 'two.yaml': yaml('two', { root: '/srv/.holdfast/a' }) };
+    const files = {
+      'one.yaml': yaml('one', { root: '/srv/a' }),
+      'two.yaml': yaml('two', { root: '/srv/.holdfast/a' }),
+    };
     expect(await codeOf(loadDefinitions(directoryWith(files)))).toBe('roots_overlap');
   });
 });

@@ -21,7 +21,9 @@ describe('the guard', () => {
     await worker.line();
     expect(await worker.line()).toBe('hook done');
     await worker.kill();
-    await eventually('the guard has resumed', async () => (await eventsOf(room, owner.operation)).some((entry) => entry.event === 'resumed' && entry.by === 'guard'));
+    await eventually('the guard has resumed', async () =>
+      (await eventsOf(room, owner.operation)).some((entry) => entry.event === 'resumed' && entry.by === 'guard'),
+    );
     expect(ran()).toEqual(['quiesce', 'resume']);
     expect((await recoverStore(room, 'test')).settled).toMatchObject([{ hooks: [] }]);
   });
@@ -70,7 +72,23 @@ describe('the guard', () => {
 
   test('tries again until the hook succeeds', async () => {
     const { room, ran, directory } = await makeTestRoom({ quiesce: '', resume: '' });
-    const failing = { ...room, definition: { ...room.definition, hooks: { ...room.definition.hooks, resume: { argv: ['/bin/sh', '-c', `if [ -e '${directory}/tried' ]; then echo resume >> '${directory}/hooks.log'; else touch '${directory}/tried'; exit 1; fi`], timeoutSeconds: 5 } } } };
+    const failing = {
+      ...room,
+      definition: {
+        ...room.definition,
+        hooks: {
+          ...room.definition.hooks,
+          resume: {
+            argv: [
+              '/bin/sh',
+              '-c',
+              `if [ -e '${directory}/tried' ]; then echo resume >> '${directory}/hooks.log'; else touch '${directory}/tried'; exit 1; fi`,
+            ],
+            timeoutSeconds: 5,
+          },
+        },
+      },
+    };
     const worker = startChild({ room: failing, does: 'guard', claimant: claimant(), hook: null });
     await worker.line();
     await worker.kill();

@@ -27,7 +27,9 @@ describe('a hook', () => {
   });
 
   test('is given its arguments as they are, without a shell', async () => {
-    expect(await runHook('version', { argv: ['/bin/echo', '$HOME; `id`', '*'], timeoutSeconds: 5 }, context)).toBe('$HOME; `id` *\n');
+    expect(await runHook('version', { argv: ['/bin/echo', '$HOME; `id`', '*'], timeoutSeconds: 5 }, context)).toBe(
+      '$HOME; `id` *\n',
+    );
   });
 
   test('that exits with another status than 0 is hook_failed, with its last output', async () => {
@@ -41,13 +43,17 @@ describe('a hook', () => {
   });
 
   test('that does not exist is hook_failed', async () => {
-    expect(await codeOf(runHook('resume', { argv: ['/nowhere/at/all'], timeoutSeconds: 5 }, context))).toBe('hook_failed');
+    expect(await codeOf(runHook('resume', { argv: ['/nowhere/at/all'], timeoutSeconds: 5 }, context))).toBe(
+      'hook_failed',
+    );
   });
 
   test('that does not end in time is killed with everything in its group', async () => {
     const pidFile = join(temporaryDirectory(), 'pid');
     const begin = performance.now();
-    const stop = await stopOf(runHook('detach', shell(`sleep 60 & echo $! > '${pidFile}'; trap '' TERM; wait`, 1), context));
+    const stop = await stopOf(
+      runHook('detach', shell(`sleep 60 & echo $! > '${pidFile}'; trap '' TERM; wait`, 1), context),
+    );
     expect(stop.message).toContain('within 1 s');
     expect(performance.now() - begin).toBeLessThan(5_000);
     await eventually('the grandchild is gone', () => startTimeOf(pidIn(pidFile)) === undefined);
@@ -59,7 +65,9 @@ describe('a hook', () => {
     setTimeout(() => cancel.abort(), 100);
     expect(await running).toBe('hook_failed');
     const file = join(temporaryDirectory(), 'began');
-    expect(await codeOf(runHook('detach', shell(`touch '${file}'`), { ...context, signal: cancel.signal }))).toBe('hook_failed');
+    expect(await codeOf(runHook('detach', shell(`touch '${file}'`), { ...context, signal: cancel.signal }))).toBe(
+      'hook_failed',
+    );
     expect(() => readFileSync(file)).toThrow('ENOENT');
   });
 
@@ -78,7 +86,9 @@ describe('a hook', () => {
     const output = await runHook('version', shell('echo begin; head -c 3000000 /dev/zero | tr "\\0" x'), context);
     expect(output).toHaveLength(LIMITS.hookOutputBytesMax);
     expect(output.startsWith('begin\n')).toBe(true);
-    const stop = await stopOf(runHook('version', shell('head -c 3000000 /dev/zero | tr "\\0" x >&2; echo end >&2; exit 1'), context));
+    const stop = await stopOf(
+      runHook('version', shell('head -c 3000000 /dev/zero | tr "\\0" x >&2; echo end >&2; exit 1'), context),
+    );
     expect(String(stop.details['lastOutput'])).toHaveLength(2000);
     expect(String(stop.details['lastOutput']).endsWith('end\n')).toBe(true);
   });
@@ -88,24 +98,32 @@ describe('hooks that outlived their worker', () => {
   test('are ended by operation; resume and attach, and those of other operations, go on', async () => {
     const directory = temporaryDirectory();
     const begin = (hook: 'detach' | 'attach', operation: string, name: string) => {
-      const done = runHook(hook, shell(`echo $$ > '${directory}/${name}'; sleep 30; true`), { store: 'tested', operation });
+      const done = runHook(hook, shell(`echo $$ > '${directory}/${name}'; sleep 30; true`), {
+        store: 'tested',
+        operation,
+      });
       onTestFinished(async () => {
         const pid = pidIn(join(directory, name));
         if (startTimeOf(pid) !== undefined) process.kill(-pid, 'SIGKILL');
         await Promise.allSettled([done]);
       });
-      return done.then(() => 'ended', (error: unknown) => (error instanceof Error ? error.message : 'failed'));
+      return done.then(
+        () => 'ended',
+        (error: unknown) => (error instanceof Error ? error.message : 'failed'),
+      );
     };
     const left = begin('detach', 'one', 'left');
     void begin('attach', 'one', 'attach');
     void begin('detach', 'two', 'other');
-    await eventually('all run', () => ['left', 'attach', 'other'].every((name) => {
-      try {
-        return pidIn(join(directory, name)) > 0;
-      } catch {
-        return false; // Not written yet: asked again
-      }
-    }));
+    await eventually('all run', () =>
+      ['left', 'attach', 'other'].every((name) => {
+        try {
+          return pidIn(join(directory, name)) > 0;
+        } catch {
+          return false; // Not written yet: asked again
+        }
+      }),
+    );
     await sleep(50);
     expect(await endLeftHooks('one')).toBe(1);
     expect(await left).toContain('SIGKILL');

@@ -14,7 +14,8 @@ import type { StoreRoom } from '../../control/store-room.js';
 import type { JournalEvent } from '../../domain/journal.js';
 import { claimant, codeOf, makeTestRoom, saysRun, startChild, stopOf } from './room.js';
 
-const lockOf = (room: StoreRoom): Promise<LockState> => withControlDatabase(room.controlDirectory, (database) => database.lock());
+const lockOf = (room: StoreRoom): Promise<LockState> =>
+  withControlDatabase(room.controlDirectory, (database) => database.lock());
 
 /** A process that takes the lock, journals, and is dead when this returns. */
 async function diedOwning(room: StoreRoom, events: readonly JournalEvent[] = []): Promise<ReturnType<typeof claimant>> {
@@ -63,11 +64,15 @@ describe('critical sections', () => {
   test('an effect that fails leaves nothing in lock.db', async () => {
     const { room } = await makeTestRoom();
     const grant = await acquireLock(room, claimant(), saysRun('unknown'));
-    await expect(critical(room, grant, (database) => {
-      database.journal(grant.operation, { event: 'fencing' });
-      throw new Error('fails');
-    })).rejects.toThrow('fails');
-    expect(await withControlDatabase(room.controlDirectory, (database) => database.events(grant.operation))).toEqual([]);
+    await expect(
+      critical(room, grant, (database) => {
+        database.journal(grant.operation, { event: 'fencing' });
+        throw new Error('fails');
+      }),
+    ).rejects.toThrow('fails');
+    expect(await withControlDatabase(room.controlDirectory, (database) => database.events(grant.operation))).toEqual(
+      [],
+    );
   });
 
   test('lock.db may be opened and read while a section is held', async () => {
@@ -143,18 +148,26 @@ describe('who may take over', () => {
     await acquireLock(room, second, saysRun('closed'));
     expect((await lockOf(room)).owner?.operation).toBe(second.operation);
     const audit = await readAudit(room.controlDirectory);
-    expect(audit.find((entry) => entry.event === 'lock taken over')?.details).toMatchObject({ from: first.operation, token: 2 });
+    expect(audit.find((entry) => entry.event === 'lock taken over')?.details).toMatchObject({
+      from: first.operation,
+      token: 2,
+    });
   });
 
-  test.each(['open', 'unknown'] as const)('not from a living process whose run is %s: store_locked, which names the owner', async (state) => {
-    const { room } = await makeTestRoom();
-    const owner = claimant();
-    await acquireLock(room, owner, saysRun('unknown'));
-    const stop = await stopOf(acquireLock(room, claimant(), saysRun(state)));
-    expect(stop.code).toBe('store_locked');
-    expect(stop.details).toMatchObject({ owner: { operation: owner.operation, runId: owner.runId, pid: process.pid, liveness: 'alive' } });
-    expect((await lockOf(room)).token).toBe(1);
-  });
+  test.each(['open', 'unknown'] as const)(
+    'not from a living process whose run is %s: store_locked, which names the owner',
+    async (state) => {
+      const { room } = await makeTestRoom();
+      const owner = claimant();
+      await acquireLock(room, owner, saysRun('unknown'));
+      const stop = await stopOf(acquireLock(room, claimant(), saysRun(state)));
+      expect(stop.code).toBe('store_locked');
+      expect(stop.details).toMatchObject({
+        owner: { operation: owner.operation, runId: owner.runId, pid: process.pid, liveness: 'alive' },
+      });
+      expect((await lockOf(room)).token).toBe(1);
+    },
+  );
 
   test('not from a dead process whose run is open: its worker may be started again', async () => {
     const { room } = await makeTestRoom();
@@ -180,7 +193,13 @@ describe('who may take over', () => {
     const until = performance.now() + 2_000;
     while (!/\) Z /.test(readFileSync(`/proc/${child.pid}/stat`, 'utf8')) && performance.now() < until);
     const { livenessOf } = await import('../../control/clock.js');
-    expect(livenessOf({ ...thisProcess(), pid: child.pid, startTime: readFileSync(`/proc/${child.pid}/stat`, 'utf8').split(') ')[1]?.split(' ')[19] ?? '' })).toBe('dead');
+    expect(
+      livenessOf({
+        ...thisProcess(),
+        pid: child.pid,
+        startTime: readFileSync(`/proc/${child.pid}/stat`, 'utf8').split(') ')[1]?.split(' ')[19] ?? '',
+      }),
+    ).toBe('dead');
   });
 
   test('from a dead process with a raised fence: not by another protocol, but by recovery', async () => {
@@ -203,7 +222,12 @@ describe('who may take over', () => {
       const { owner: dead } = database.lock();
       if (dead === null) throw new Error('no owner');
       // What recovery writes first; its own operation has no events
-      database.grant({ ...dead, operation: '00000000-0000-4000-8000-000000000000', protocol: 'recover', namespaceId: 'none' });
+      database.grant({
+        ...dead,
+        operation: '00000000-0000-4000-8000-000000000000',
+        protocol: 'recover',
+        namespaceId: 'none',
+      });
     });
     expect(await codeOf(acquireLock(room, claimant(), saysRun('unknown')))).toBe('store_locked');
     expect((await recoverStore(room, 'test')).settled).toHaveLength(1);
@@ -251,8 +275,19 @@ describe('who may take over', () => {
     const owner = await diedOwning(room, [{ event: 'quiescing' }]);
     expect(await codeOf(acquireLock(room, claimant(), saysRun('closed')))).toBe('hook_failed');
     expect((await lockOf(room)).owner).toBeNull();
-    const mended = { ...room, definition: { ...room.definition, hooks: { ...room.definition.hooks, resume: { argv: ['/bin/sh', '-c', `echo resume >> '${directory}/hooks.log'`], timeoutSeconds: 5 } } } };
-    expect((await recoverStore(mended, 'test')).settled).toMatchObject([{ operation: owner.operation, hooks: ['resume'] }]);
+    const mended = {
+      ...room,
+      definition: {
+        ...room.definition,
+        hooks: {
+          ...room.definition.hooks,
+          resume: { argv: ['/bin/sh', '-c', `echo resume >> '${directory}/hooks.log'`], timeoutSeconds: 5 },
+        },
+      },
+    };
+    expect((await recoverStore(mended, 'test')).settled).toMatchObject([
+      { operation: owner.operation, hooks: ['resume'] },
+    ]);
     expect(ran()).toEqual(['resume']);
   });
 });

@@ -11,7 +11,8 @@ const logOf = (directory: string): string => join(directory, 'audit.jsonl');
 
 async function threeEntries(): Promise<{ readonly directory: string; readonly lines: string[] }> {
   const directory = temporaryDirectory();
-  for (const event of ['lock acquired', 'exchange undone', 'lock released']) await appendAudit(directory, event, 'an operation', { event });
+  for (const event of ['lock acquired', 'exchange undone', 'lock released'])
+    await appendAudit(directory, event, 'an operation', { event });
   return { directory, lines: readFileSync(logOf(directory), 'utf8').trimEnd().split('\n') };
 }
 
@@ -19,16 +20,29 @@ describe('the audit log', () => {
   test('binds each line to the one before it', async () => {
     const { directory } = await threeEntries();
     const entries = await readAudit(directory);
-    expect(entries.map(({ number, event }) => `${number} ${event}`)).toEqual(['1 lock acquired', '2 exchange undone', '3 lock released']);
+    expect(entries.map(({ number, event }) => `${number} ${event}`)).toEqual([
+      '1 lock acquired',
+      '2 exchange undone',
+      '3 lock released',
+    ]);
     expect(entries[0]?.previousSha256).toBe('0'.repeat(64));
   });
 
   test.each([
-    ['an edited line', (lines: string[]) => lines.map((line, index) => (index === 1 ? line.replace('undone', 'UNDONE') : line))],
-    ['an edited first line', (lines: string[]) => lines.map((line, index) => (index === 0 ? line.replace('an operation', 'another') : line))],
+    [
+      'an edited line',
+      (lines: string[]) => lines.map((line, index) => (index === 1 ? line.replace('undone', 'UNDONE') : line)),
+    ],
+    [
+      'an edited first line',
+      (lines: string[]) => lines.map((line, index) => (index === 0 ? line.replace('an operation', 'another') : line)),
+    ],
     ['a line that is missing', (lines: string[]) => lines.filter((_, index) => index !== 1)],
     ['lines that changed places', (lines: string[]) => [lines[1] ?? '', lines[0] ?? '', lines[2] ?? '']],
-    ['a line that is no JSON any more', (lines: string[]) => lines.map((line, index) => (index === 1 ? line.slice(1) : line))],
+    [
+      'a line that is no JSON any more',
+      (lines: string[]) => lines.map((line, index) => (index === 1 ? line.slice(1) : line)),
+    ],
     ['a line that is `null`', (lines: string[]) => lines.map((line, index) => (index === 1 ? 'null' : line))],
   ])('tells %s: checksum_mismatch', async (_what, edit) => {
     const { directory, lines } = await threeEntries();
@@ -42,15 +56,23 @@ describe('the audit log', () => {
     expect((await stopOf(readAudit(directory))).details).toMatchObject({ line: 2 });
   });
 
-  test.each([5, 60])('a last line torn after %i bytes is passed over, and the next entry takes its place', async (bytes) => {
-    const { directory, lines } = await threeEntries();
-    appendFileSync(logOf(directory), (lines[2] ?? '').slice(0, bytes));
-    expect(await readAudit(directory)).toHaveLength(3);
-    await appendAudit(directory, 'lock acquired', 'another');
-    const entries = await readAudit(directory);
-    expect(entries.map(({ number, operation }) => `${number} ${operation}`)).toEqual(['1 an operation', '2 an operation', '3 an operation', '4 another']);
-    expect(readFileSync(logOf(directory), 'utf8').split('\n')).toHaveLength(5);
-  });
+  test.each([5, 60])(
+    'a last line torn after %i bytes is passed over, and the next entry takes its place',
+    async (bytes) => {
+      const { directory, lines } = await threeEntries();
+      appendFileSync(logOf(directory), (lines[2] ?? '').slice(0, bytes));
+      expect(await readAudit(directory)).toHaveLength(3);
+      await appendAudit(directory, 'lock acquired', 'another');
+      const entries = await readAudit(directory);
+      expect(entries.map(({ number, operation }) => `${number} ${operation}`)).toEqual([
+        '1 an operation',
+        '2 an operation',
+        '3 an operation',
+        '4 another',
+      ]);
+      expect(readFileSync(logOf(directory), 'utf8').split('\n')).toHaveLength(5);
+    },
+  );
 
   test('a first line that was torn leaves an empty log', async () => {
     const directory = temporaryDirectory();
@@ -70,7 +92,11 @@ describe('the fence', () => {
     const directory = temporaryDirectory();
     expect(await readFence(directory)).toBeUndefined();
     await raiseFence(directory, 'an operation', 'restore');
-    expect(await readFence(directory)).toMatchObject({ operation: 'an operation', protocol: 'restore', since: expect.stringMatching(/^\d{4}-/) });
+    expect(await readFence(directory)).toMatchObject({
+      operation: 'an operation',
+      protocol: 'restore',
+      since: expect.stringMatching(/^\d{4}-/),
+    });
     await liftFence(directory);
     await liftFence(directory);
     expect(await readFence(directory)).toBeUndefined();

@@ -4,14 +4,22 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { withControlDatabase } from '../../control/control-database.js';
 import { acquireLock, critical, journal } from '../../control/lock.js';
-import { pruneRollbackPoints, removeUnnamedTrees, resolveRollbackPoint, rollbackPointsOf } from '../../control/rollback-points.js';
+import {
+  pruneRollbackPoints,
+  removeUnnamedTrees,
+  resolveRollbackPoint,
+  rollbackPointsOf,
+} from '../../control/rollback-points.js';
 import type { StoreRoom } from '../../control/store-room.js';
 import type { LockGrant } from '../../domain/protocol.js';
 import { claimant, codeOf, makeTestRoom, saysRun } from './room.js';
 
 const DAY = 24 * 3600 * 1000;
 
-async function withPoints(daysOld: readonly number[], rollback?: { pointsMax?: number; daysMax?: number }): Promise<{ room: StoreRoom; grant: LockGrant; trees: () => string[] }> {
+async function withPoints(
+  daysOld: readonly number[],
+  rollback?: { pointsMax?: number; daysMax?: number },
+): Promise<{ room: StoreRoom; grant: LockGrant; trees: () => string[] }> {
   const { room } = await makeTestRoom({}, rollback === undefined ? {} : { rollback });
   const grant = await acquireLock(room, claimant(), saysRun('unknown'));
   const [root] = room.roots;
@@ -20,7 +28,12 @@ async function withPoints(daysOld: readonly number[], rollback?: { pointsMax?: n
     const tree = join(room.controlDirectory, 'trees', `point-${index}`, 'data');
     mkdirSync(tree, { recursive: true });
     writeFileSync(join(tree, 'kept'), String(index));
-    const point = { id: `point-${index}`, createdAt: new Date(Date.now() - days * DAY).toISOString(), protocol: 'restore', roots: [{ root: 'data', sha256: 'x', definition: root.definition, tree }] };
+    const point = {
+      id: `point-${index}`,
+      createdAt: new Date(Date.now() - days * DAY).toISOString(),
+      protocol: 'restore',
+      roots: [{ root: 'data', sha256: 'x', definition: root.definition, tree }],
+    };
     await critical(room, grant, (database) => database.addRollbackPoint(point));
   }
   return { room, grant, trees: () => readdirSync(join(room.controlDirectory, 'trees')).sort() };
@@ -42,10 +55,15 @@ describe('pruning', () => {
 
   test('removes trees that no record names, but not those of operations that are not settled', async () => {
     const { room, grant, trees } = await withPoints([0]);
-    for (const name of ['unnamed', 'staged', 'exchanged']) mkdirSync(join(room.controlDirectory, 'trees', name, 'data'), { recursive: true });
+    for (const name of ['unnamed', 'staged', 'exchanged'])
+      mkdirSync(join(room.controlDirectory, 'trees', name, 'data'), { recursive: true });
     await journal(room, grant, { event: 'staging', directories: [join(room.controlDirectory, 'trees', 'staged')] });
     const stagedPath = join(room.controlDirectory, 'trees', 'exchanged', 'data');
-    await journal(room, grant, { event: 'exchanging', exchange: { roots: [{ root: 'data', mode: 'root', livePath: '/x', stagedPath, steps: [] }] }, former: [] });
+    await journal(room, grant, {
+      event: 'exchanging',
+      exchange: { roots: [{ root: 'data', mode: 'root', livePath: '/x', stagedPath, steps: [] }] },
+      former: [],
+    });
     await removeUnnamedTrees(room, grant);
     expect(trees()).toEqual(['exchanged', 'point-0', 'staged']);
   });

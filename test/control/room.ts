@@ -35,7 +35,10 @@ export function temporaryDirectory(): string {
 }
 
 /** Hooks by name, as shell that runs before the hook is written down as done. */
-export async function makeTestRoom(hooks: Partial<Record<HookName, string>> = {}, more: Partial<StoreDefinitionInput> = {}): Promise<TestRoom> {
+export async function makeTestRoom(
+  hooks: Partial<Record<HookName, string>> = {},
+  more: Partial<StoreDefinitionInput> = {},
+): Promise<TestRoom> {
   const directory = temporaryDirectory();
   const root = join(directory, 'live');
   mkdirSync(join(root, 'files'), { recursive: true });
@@ -46,7 +49,12 @@ export async function makeTestRoom(hooks: Partial<Record<HookName, string>> = {}
     store: 'tested',
     roots: { data: { path: root, trees: [{ path: 'files' }] } },
     backup: { destination: join(directory, 'backups') },
-    hooks: Object.fromEntries(Object.entries(hooks).map(([name, script]) => [name, { argv: ['/bin/sh', '-c', `${script}\necho ${name} >> '${log}'`], timeoutSeconds: 20 }])),
+    hooks: Object.fromEntries(
+      Object.entries(hooks).map(([name, script]) => [
+        name,
+        { argv: ['/bin/sh', '-c', `${script}\necho ${name} >> '${log}'`], timeoutSeconds: 20 },
+      ]),
+    ),
     ...more,
   };
   const room = await roomOf(toStoreDefinition(storeDefinitionSchema.parse(definition)));
@@ -56,10 +64,21 @@ export async function makeTestRoom(hooks: Partial<Record<HookName, string>> = {}
 
 export function claimant(changed: Partial<Claimant> = {}): Claimant {
   const operation = changed.operation ?? randomUUID();
-  return { operation, protocol: 'restore', workflowId: 'holdfast/tested', runId: `run of ${operation}`, namespaceId: 'this engine', host: 'here', ...changed };
+  return {
+    operation,
+    protocol: 'restore',
+    workflowId: 'holdfast/tested',
+    runId: `run of ${operation}`,
+    namespaceId: 'this engine',
+    host: 'here',
+    ...changed,
+  };
 }
 
-export const saysRun = (state: 'open' | 'closed' | 'unknown'): DescribeRun => async () => state;
+export const saysRun =
+  (state: 'open' | 'closed' | 'unknown'): DescribeRun =>
+  async () =>
+    state;
 
 export interface Child {
   readonly process: ChildProcess;
@@ -71,7 +90,11 @@ export interface Child {
 
 /** Another process that works on the same store; killed when the test ends. */
 export function startChild(order: ChildOrder): Child {
-  const child = spawn(process.execPath, [fileURLToPath(new URL('./child.js', import.meta.url)), JSON.stringify(order)], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = spawn(
+    process.execPath,
+    [fileURLToPath(new URL('./child.js', import.meta.url)), JSON.stringify(order)],
+    { stdio: ['ignore', 'pipe', 'inherit'] },
+  );
   const ended = once(child, 'exit');
   let text = '';
   child.stdout.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
@@ -114,7 +137,11 @@ export async function stopOf(work: Promise<unknown>): Promise<Stop> {
 }
 
 /** Waits until `holds`; fails with `what` when it takes too long. */
-export async function eventually(what: string, holds: () => boolean | Promise<boolean>, millis = 10_000): Promise<void> {
+export async function eventually(
+  what: string,
+  holds: () => boolean | Promise<boolean>,
+  millis = 10_000,
+): Promise<void> {
   const deadline = performance.now() + millis;
   while (!(await holds())) {
     if (performance.now() > deadline) throw new Error(`not within ${millis} ms: ${what}`);

@@ -31,8 +31,12 @@ async function exchangeUncommitted(tested: TestRoom, owner = claimant()): Promis
   await journal(room, grant, { event: 'detaching' });
   await journal(room, grant, { event: 'fencing' });
   await raiseFence(room.controlDirectory, grant.operation, 'restore');
-  const exchange = await planExchange([{ root: 'data', mode: 'root', livePath: root.definition.path, stagedPath: staged, untouched: [] }]);
-  const former = [{ root: 'data', sha256: await formerDigest(root.definition.path, root.definition), definition: root.definition }];
+  const exchange = await planExchange([
+    { root: 'data', mode: 'root', livePath: root.definition.path, stagedPath: staged, untouched: [] },
+  ]);
+  const former = [
+    { root: 'data', sha256: await formerDigest(root.definition.path, root.definition), definition: root.definition },
+  ];
   await journal(room, grant, { event: 'exchanging', exchange, former });
   await critical(room, grant, async (database) => {
     await performExchange(exchange);
@@ -102,12 +106,16 @@ describe('settling', () => {
     const owner = claimant();
     const grant = await exchangeUncommitted(tested, owner);
     const child = startChild({ room: tested.room, does: 'settle', claimant: owner });
-    await eventually('the exchange is undone in the child', async () => (await eventsOf(tested, grant.operation)).some((entry) => entry.event === 'unfenced'));
+    await eventually('the exchange is undone in the child', async () =>
+      (await eventsOf(tested, grant.operation)).some((entry) => entry.event === 'unfenced'),
+    );
     await child.kill();
     expect(tested.ran()).toEqual([]);
     expect(content(tested)).toBe('old');
     const { settled } = await recoverStore(tested.room, 'test');
-    expect(settled).toMatchObject([{ operation: grant.operation, undone: false, hooks: ['attach'], stagingDropped: 1 }]);
+    expect(settled).toMatchObject([
+      { operation: grant.operation, undone: false, hooks: ['attach'], stagingDropped: 1 },
+    ]);
     await assertSettled(tested);
   });
 
@@ -115,7 +123,12 @@ describe('settling', () => {
     const tested = await makeTestRoom(HOOKS);
     const grant = await exchangeUncommitted(tested);
     await critical(tested.room, grant, (database) => {
-      database.addRollbackPoint({ id: grant.operation, createdAt: new Date().toISOString(), protocol: 'restore', roots: [] });
+      database.addRollbackPoint({
+        id: grant.operation,
+        createdAt: new Date().toISOString(),
+        protocol: 'restore',
+        roots: [],
+      });
       database.journal(grant.operation, { event: 'committed', rollbackPoint: grant.operation });
     });
     const settled = await settleOperation(tested.room, grant.operation, grant.runId, 'stopped');
@@ -128,8 +141,16 @@ describe('settling', () => {
     const grant = await exchangeUncommitted(tested);
     expect(await codeOf(settleOperation(tested.room, grant.operation, grant.runId, 'stopped'))).toBe('hook_failed');
     expect(content(tested)).toBe('old');
-    expect((await withControlDatabase(tested.room.controlDirectory, (database) => database.lock())).owner?.operation).toBe(grant.operation);
-    const mended = { ...tested.room, definition: { ...tested.room.definition, hooks: { ...tested.room.definition.hooks, attach: { argv: ['/bin/true'], timeoutSeconds: 5 } } } };
+    expect(
+      (await withControlDatabase(tested.room.controlDirectory, (database) => database.lock())).owner?.operation,
+    ).toBe(grant.operation);
+    const mended = {
+      ...tested.room,
+      definition: {
+        ...tested.room.definition,
+        hooks: { ...tested.room.definition.hooks, attach: { argv: ['/bin/true'], timeoutSeconds: 5 } },
+      },
+    };
     expect(await settleOperation(mended, grant.operation, grant.runId, 'stopped')).toMatchObject({ hooks: ['attach'] });
     await assertSettled(tested);
   });
@@ -142,7 +163,9 @@ describe('settling', () => {
     writeFileSync(join(treeOf(root, grant.operation), 'files', 'one'), 'altered');
     expect(await codeOf(settleOperation(tested.room, grant.operation, grant.runId, 'stopped'))).toBe('undo_failed');
     expect(await readFence(tested.room.controlDirectory)).toMatchObject({ operation: grant.operation });
-    expect([content(tested), readFileSync(join(treeOf(root, grant.operation), 'files', 'one'), 'utf8')].sort()).toEqual(['altered', 'new']);
+    expect([content(tested), readFileSync(join(treeOf(root, grant.operation), 'files', 'one'), 'utf8')].sort()).toEqual(
+      ['altered', 'new'],
+    );
     expect(tested.ran()).toEqual([]);
   });
 
@@ -150,8 +173,14 @@ describe('settling', () => {
     const tested = await makeTestRoom(HOOKS);
     const grant = await exchangeUncommitted(tested);
     const settling = settleOperation(tested.room, grant.operation, grant.runId, 'stopped');
-    await eventually('the token is raised', async () => (await withControlDatabase(tested.room.controlDirectory, (database) => database.lock())).token > grant.token);
-    expect(await codeOf(journal(tested.room, grant, { event: 'committed', rollbackPoint: grant.operation }))).toBe('lock_lost');
+    await eventually(
+      'the token is raised',
+      async () =>
+        (await withControlDatabase(tested.room.controlDirectory, (database) => database.lock())).token > grant.token,
+    );
+    expect(await codeOf(journal(tested.room, grant, { event: 'committed', rollbackPoint: grant.operation }))).toBe(
+      'lock_lost',
+    );
     await settling;
     expect(content(tested)).toBe('old');
   });
@@ -159,11 +188,17 @@ describe('settling', () => {
   test('what a kill in the middle of writing fence or epoch left is removed; other files stay', async () => {
     const tested = await makeTestRoom(HOOKS);
     const grant = await acquireLock(tested.room, claimant(), saysRun('unknown'));
-    for (const name of ['.fence.json.0123456789ab.tmp', '.epoch.json.0123456789ab.tmp', '.keep.json.0123456789ab.tmp']) {
+    for (const name of [
+      '.fence.json.0123456789ab.tmp',
+      '.epoch.json.0123456789ab.tmp',
+      '.keep.json.0123456789ab.tmp',
+    ]) {
       writeFileSync(join(tested.room.controlDirectory, name), 'torn');
     }
     await settleOperation(tested.room, grant.operation, grant.runId, 'stopped');
-    expect(readdirSync(tested.room.controlDirectory).filter((name) => name.endsWith('.tmp'))).toEqual(['.keep.json.0123456789ab.tmp']);
+    expect(readdirSync(tested.room.controlDirectory).filter((name) => name.endsWith('.tmp'))).toEqual([
+      '.keep.json.0123456789ab.tmp',
+    ]);
   });
 
   test('a tree that nothing names any more goes with the next settling: a release was killed while it pruned', async () => {

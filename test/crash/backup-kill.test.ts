@@ -7,9 +7,13 @@ import { crashEvery, crashEverywhere } from './protocol.js';
 describe.skipIf(requires('temporal', 'strace'))('a worker killed anywhere in a backup', () => {
   const engine = useEngine();
 
-  test('T-7: a worker killed anywhere in a backup leaves the store as it was, running and unlocked, and every published backup whole', { timeout: 900_000 }, async () => {
-    const { points, tried } = await crashEverywhere(engine(), 'backup', 'root', crashEvery());
-    console.log(`backup: ${tried} of ${points} crash points`);
-    expect(points).toBeGreaterThan(20);
-  });
+  test(
+    'T-7: a worker killed anywhere in a backup leaves the store as it was, running and unlocked, and every published backup whole',
+    { timeout: 900_000 },
+    async () => {
+      const { points, tried } = await crashEverywhere(engine(), 'backup', 'root', crashEvery());
+      console.log(`backup: ${tried} of ${points} crash points`);
+      expect(points).toBeGreaterThan(20);
+    },
+  );
 });

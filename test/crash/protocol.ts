@@ -76,19 +76,27 @@ async function crash(engine: TestEngine, store: TestStore, victim: Victim, point
   const changed = contentOf(store);
   if (point.protocol === 'rollback') await store.restore();
   const source: RestoreSource = point.protocol === 'rollback' ? LATEST_POINT : LATEST;
-  const [before, after] = { backup: [original, original], restore: [changed, original], rollback: [original, changed] }[point.protocol] as [string, string];
+  const [before, after] = { backup: [original, original], restore: [changed, original], rollback: [original, changed] }[
+    point.protocol
+  ] as [string, string];
   expect(contentOf(store)).toBe(before);
   const published = store.published().length;
   store.hooksRun();
-  const digest = point.protocol === 'backup' ? '' : (await (await holdfast.plan(store.name, source, options)).result()).digest;
+  const digest =
+    point.protocol === 'backup' ? '' : (await (await holdfast.plan(store.name, source, options)).result()).digest;
   let ended: (value: unknown) => void = () => undefined;
   const ends = new Promise((resolve) => (ended = resolve));
   let result: Promise<{ readonly error: Error | null }> = Promise.resolve({ error: null });
   let operation = '';
   const { calls, killed } = await victim.killAt(point.at, ends, async () => {
-    const started = await (point.protocol === 'backup' ? holdfast.backup(store.name, options) : holdfast.restore(store.name, source, digest, options));
+    const started = await (point.protocol === 'backup'
+      ? holdfast.backup(store.name, options)
+      : holdfast.restore(store.name, source, digest, options));
     operation = started.operation;
-    result = started.result().then(() => ({ error: null }), (error: unknown) => ({ error: error instanceof Error ? error : new Error(String(error)) }));
+    result = started.result().then(
+      () => ({ error: null }),
+      (error: unknown) => ({ error: error instanceof Error ? error : new Error(String(error)) }),
+    );
     void result.then(ended);
   });
   if (!killed) {
@@ -103,7 +111,11 @@ async function crash(engine: TestEngine, store: TestStore, victim: Victim, point
     if (error !== null && !(error instanceof Stop)) throw error;
     await other.kill();
   }
-  await eventually('no process of the worker is left', () => victim.processes().filter(({ pid }) => pid !== victim.pid).length === 0, 15_000);
+  await eventually(
+    'no process of the worker is left',
+    () => victim.processes().filter(({ pid }) => pid !== victim.pid).length === 0,
+    15_000,
+  );
   const content = contentOf(store);
   expect([before, after]).toContain(content);
   await assertSound(store);
@@ -122,15 +134,24 @@ async function assertSound(store: TestStore): Promise<void> {
   const control = readdirSync(store.controlDirectory);
   expect(control.filter((name) => name.endsWith('.tmp'))).toEqual([]);
   const hooks = store.hooksRun();
-  for (const [pause, goOn] of [['quiesce', 'resume'], ['detach', 'attach']] as const) {
-    expect(hooks.lastIndexOf(goOn), `${goOn} after ${pause} in ${hooks.join(' ')}`).toBeGreaterThanOrEqual(hooks.lastIndexOf(pause));
+  for (const [pause, goOn] of [
+    ['quiesce', 'resume'],
+    ['detach', 'attach'],
+  ] as const) {
+    expect(hooks.lastIndexOf(goOn), `${goOn} after ${pause} in ${hooks.join(' ')}`).toBeGreaterThanOrEqual(
+      hooks.lastIndexOf(pause),
+    );
   }
   for (const name of await artefactNames(store.destination)) {
     const artefact = await readArtefact(join(store.destination, name));
     await assertTreeMatches(artefact);
     for (const entry of artefact.manifest.entries) {
       if (entry.type === 'directory') continue;
-      expect(createHash('sha256').update(readFileSync(dataPath(artefact.path, entry))).digest('hex')).toBe(entry.sha256);
+      expect(
+        createHash('sha256')
+          .update(readFileSync(dataPath(artefact.path, entry)))
+          .digest('hex'),
+      ).toBe(entry.sha256);
     }
   }
   for (const root of store.rollbackPoints().flatMap((point) => point.roots)) expect(existsSync(root.tree)).toBe(true);
@@ -142,7 +163,12 @@ function contentOf(store: TestStore): string {
     .filter((entry) => entry.isFile() && !entry.parentPath.includes('/.holdfast') && !/-(?:wal|shm)$/.test(entry.name))
     .map((entry) => join(entry.parentPath, entry.name).slice(store.root.length + 1))
     .sort();
-  return JSON.stringify(files.map((path) => [path, path.endsWith('.db') ? column(store.path(path), 'SELECT v FROM item ORDER BY id') : store.read(path)]));
+  return JSON.stringify(
+    files.map((path) => [
+      path,
+      path.endsWith('.db') ? column(store.path(path), 'SELECT v FROM item ORDER BY id') : store.read(path),
+    ]),
+  );
 }
 
 async function terminate(engine: TestEngine, workflowId: string): Promise<void> {
@@ -157,13 +183,21 @@ async function terminate(engine: TestEngine, workflowId: string): Promise<void> 
  * All points of a protocol, a few at a time; with `every` = k each k-th, the last one always.
  * @returns how many points there are, and what became of those that were tried
  */
-export async function crashEverywhere(engine: TestEngine, protocol: Protocol, mode: Mode, every: number): Promise<{ readonly points: number; readonly tried: number; readonly olds: number; readonly news: number }> {
+export async function crashEverywhere(
+  engine: TestEngine,
+  protocol: Protocol,
+  mode: Mode,
+  every: number,
+): Promise<{ readonly points: number; readonly tried: number; readonly olds: number; readonly news: number }> {
   const whole = await crashAt(engine, { protocol, mode, way: 'recover', at: Number.POSITIVE_INFINITY });
   expect(whole.killed).toBe(false);
   const points = whole.calls.length;
   const tries = Array.from({ length: points }, (_, index) => index + 1).filter((at) => at % every === points % every);
   // Both ways take turns
-  const todo = tries.map((at, index) => ({ at, way: index % 2 === 0 ? ('recover' as const) : ('compensate' as const) }));
+  const todo = tries.map((at, index) => ({
+    at,
+    way: index % 2 === 0 ? ('recover' as const) : ('compensate' as const),
+  }));
   const counts = { olds: 0, news: 0, tried: todo.length };
   const failures: string[] = [];
   const one = async (): Promise<void> => {
@@ -175,7 +209,9 @@ export async function crashEverywhere(engine: TestEngine, protocol: Protocol, mo
         else counts.news += 1;
       } catch (error) {
         const reason = error instanceof Error ? (error.stack ?? error.message) : String(error);
-        failures.push(`${protocol}, ${mode}, killed at ${at} of ${points} (${whole.calls[at - 1] ?? ''}), ${way}: ${reason}`);
+        failures.push(
+          `${protocol}, ${mode}, killed at ${at} of ${points} (${whole.calls[at - 1] ?? ''}), ${way}: ${reason}`,
+        );
       }
     }
   };

@@ -7,15 +7,23 @@ import { crashEvery, crashEverywhere } from './protocol.js';
 describe.skipIf(requires('temporal', 'strace'))('a worker killed anywhere in a rollback', () => {
   const engine = useEngine();
 
-  test('T-7: a worker killed anywhere in a rollback leaves the old store or the new one, in mode `root`', { timeout: 900_000 }, async () => {
-    const { points, tried, olds, news } = await crashEverywhere(engine(), 'rollback', 'root', crashEvery());
-    console.log(`rollback in mode root: ${tried} of ${points} crash points, ${olds} old, ${news} new`);
-    expect(Math.min(olds, news)).toBeGreaterThan(0);
-  });
+  test(
+    'T-7: a worker killed anywhere in a rollback leaves the old store or the new one, in mode `root`',
+    { timeout: 900_000 },
+    async () => {
+      const { points, tried, olds, news } = await crashEverywhere(engine(), 'rollback', 'root', crashEvery());
+      console.log(`rollback in mode root: ${tried} of ${points} crash points, ${olds} old, ${news} new`);
+      expect(Math.min(olds, news)).toBeGreaterThan(0);
+    },
+  );
 
-  test.skipIf(requires('mount'))('T-7: a worker killed anywhere in a rollback leaves the old store or the new one, in mode `entries`', { timeout: 900_000 }, async () => {
-    const { points, tried, olds, news } = await crashEverywhere(engine(), 'rollback', 'entries', crashEvery());
-    console.log(`rollback in mode entries: ${tried} of ${points} crash points, ${olds} old, ${news} new`);
-    expect(Math.min(olds, news)).toBeGreaterThan(0);
-  });
+  test.skipIf(requires('mount'))(
+    'T-7: a worker killed anywhere in a rollback leaves the old store or the new one, in mode `entries`',
+    { timeout: 900_000 },
+    async () => {
+      const { points, tried, olds, news } = await crashEverywhere(engine(), 'rollback', 'entries', crashEvery());
+      console.log(`rollback in mode entries: ${tried} of ${points} crash points, ${olds} old, ${news} new`);
+      expect(Math.min(olds, news)).toBeGreaterThan(0);
+    },
+  );
 });

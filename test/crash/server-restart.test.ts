@@ -17,23 +17,31 @@ async function killServer(engine: TestEngine): Promise<void> {
   const before = engine.session.supervisor()?.enginePid;
   if (before === undefined) throw new Error('the session has no embedded engine');
   process.kill(before, 'SIGKILL');
-  await eventually('another server is up', () => {
-    const now = engine.session.supervisor()?.enginePid;
-    return now !== undefined && now !== before;
-  }, 60_000);
+  await eventually(
+    'another server is up',
+    () => {
+      const now = engine.session.supervisor()?.enginePid;
+      return now !== undefined && now !== before;
+    },
+    60_000,
+  );
 }
 
 /** The end of a run, asked for again where the connection of before was lost. */
 async function endOf<Report>(engine: TestEngine, { workflowId, runId }: Operation<Report>): Promise<Report> {
   const handle = engine.session.client.workflow.getHandle(workflowId, runId);
-  await eventually('the run has ended', async () => {
-    try {
-      return (await handle.describe()).status.name !== 'RUNNING';
-    } catch {
-      await sleep(200); // The server is not back yet, or the connection is being made anew
-      return false;
-    }
-  }, 90_000);
+  await eventually(
+    'the run has ended',
+    async () => {
+      try {
+        return (await handle.describe()).status.name !== 'RUNNING';
+      } catch {
+        await sleep(200); // The server is not back yet, or the connection is being made anew
+        return false;
+      }
+    },
+    90_000,
+  );
   try {
     return (await handle.result()) as Report;
   } catch (error) {

@@ -50,10 +50,30 @@ export class Victim {
    * settles before.
    * @returns the calls up to there, and whether it was killed
    */
-  async killAt(point: number, ends: Promise<unknown>, begin: () => Promise<void>): Promise<{ readonly calls: readonly string[]; readonly killed: boolean }> {
+  async killAt(
+    point: number,
+    ends: Promise<unknown>,
+    begin: () => Promise<void>,
+  ): Promise<{ readonly calls: readonly string[]; readonly killed: boolean }> {
     const path = join(this.#directory, `${this.host}.strace`);
     writeFileSync(path, '');
-    const strace = spawn('strace', ['-f', '-p', String(this.pid), '-o', path, '-s', '300', '-e', `trace=${CALLS}`, '-e', `inject=${CALLS}:signal=SIGSTOP`], { stdio: ['ignore', 'ignore', 'pipe'] });
+    const strace = spawn(
+      'strace',
+      [
+        '-f',
+        '-p',
+        String(this.pid),
+        '-o',
+        path,
+        '-s',
+        '300',
+        '-e',
+        `trace=${CALLS}`,
+        '-e',
+        `inject=${CALLS}:signal=SIGSTOP`,
+      ],
+      { stdio: ['ignore', 'ignore', 'pipe'] },
+    );
     const exited = once(strace, 'exit');
     await attached(strace, exited);
     const state = { ended: false };
@@ -70,7 +90,11 @@ export class Victim {
     }
   }
 
-  async #watch(descriptor: number, point: number, state: { readonly ended: boolean }): Promise<{ readonly calls: readonly string[]; readonly killed: boolean }> {
+  async #watch(
+    descriptor: number,
+    point: number,
+    state: { readonly ended: boolean },
+  ): Promise<{ readonly calls: readonly string[]; readonly killed: boolean }> {
     const calls: string[] = [];
     const last = new Map<string, string>();
     const buffer = Buffer.alloc(64 * 1024);
@@ -113,7 +137,9 @@ export class Victim {
 
   /** The worker and what it started, hooks and what they started included. */
   processes(): readonly { readonly pid: number }[] {
-    return [...processesWith(`HOLDFAST_HOST=${this.host}`), ...processesWith(`HOLDFAST_STORE=${this.host}`)].filter(({ pid }) => pid !== process.pid);
+    return [...processesWith(`HOLDFAST_HOST=${this.host}`), ...processesWith(`HOLDFAST_STORE=${this.host}`)].filter(
+      ({ pid }) => pid !== process.pid,
+    );
   }
 
   async kill(): Promise<void> {
@@ -144,7 +170,7 @@ async function attached(strace: ChildProcess, exited: Promise<unknown>): Promise
     if ((await Promise.race([gone, sleep(5)])) === 'gone') throw new Error(`strace does not attach: ${said}`);
   }
   // One line a thread; the last is there when no more come
-  for (let before = ''; before !== said; ) {
+  for (let before = ''; before !== said;) {
     before = said;
     await sleep(30);
   }

@@ -3,7 +3,12 @@ import { describe, expect, test } from 'vitest';
 import { decideStep, exchangeKind, mainOfSidecar, orderSteps } from '../../domain/exchange.js';
 import type { ExchangeKind, ExchangeStep } from '../../domain/exchange.js';
 
-const step = (name: string, kind: ExchangeKind = 'exchange', liveInode: string | null = '1', stagedInode: string | null = '2'): ExchangeStep => ({ name, kind, liveInode, stagedInode });
+const step = (
+  name: string,
+  kind: ExchangeKind = 'exchange',
+  liveInode: string | null = '1',
+  stagedInode: string | null = '2',
+): ExchangeStep => ({ name, kind, liveInode, stagedInode });
 
 describe('how far a step is', () => {
   test.each([
@@ -21,13 +26,25 @@ describe('how far a step is', () => {
     expect(decideStep(step('a', kind, live, staged), { live: liveNow, staged: stagedNow })).toBe(state);
   });
 
-  test.each([['1', '2', 'exchange'], [null, '2', 'move-in'], ['1', null, 'move-out'], [null, null, null]] as const)('what lies at %s and %s makes it %s', (live, staged, kind) => {
+  test.each([
+    ['1', '2', 'exchange'],
+    [null, '2', 'move-in'],
+    ['1', null, 'move-out'],
+    [null, null, null],
+  ] as const)('what lies at %s and %s makes it %s', (live, staged, kind) => {
     expect(exchangeKind({ live, staged })).toBe(kind);
   });
 });
 
 describe('sidecars', () => {
-  test.each([['state.db-wal', 'state.db'], ['state.db-shm', 'state.db'], ['a-journal', 'a'], ['-wal', null], ['state.db', null], ['x-walk', null]])('%s belongs to %s', (name, main) => {
+  test.each([
+    ['state.db-wal', 'state.db'],
+    ['state.db-shm', 'state.db'],
+    ['a-journal', 'a'],
+    ['-wal', null],
+    ['state.db', null],
+    ['x-walk', null],
+  ])('%s belongs to %s', (name, main) => {
     expect(mainOfSidecar(name)).toBe(main);
   });
 
@@ -39,12 +56,21 @@ describe('sidecars', () => {
 
   test('on both sides go right before their database', () => {
     const names = new Set(['a', 'b.db', 'b.db-wal', 'c']);
-    expect(orderSteps([step('a'), step('b.db-wal'), step('b.db'), step('c')], names).map(({ name }) => name)).toEqual(['a', 'b.db-wal', 'b.db', 'c']);
+    expect(orderSteps([step('a'), step('b.db-wal'), step('b.db'), step('c')], names).map(({ name }) => name)).toEqual([
+      'a',
+      'b.db-wal',
+      'b.db',
+      'c',
+    ]);
   });
 
   test('without their database are ordinary files, and no step is ever lost', () => {
     const steps = [step('x-wal', 'move-out'), step('a'), step('gone.db-shm')];
     const names = new Set(['x-wal', 'a', 'gone.db', 'gone.db-shm']);
-    expect(orderSteps(steps, names).map(({ name }) => name).sort()).toEqual(['a', 'gone.db-shm', 'x-wal']);
+    expect(
+      orderSteps(steps, names)
+        .map(({ name }) => name)
+        .sort(),
+    ).toEqual(['a', 'gone.db-shm', 'x-wal']);
   });
 });

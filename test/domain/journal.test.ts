@@ -3,7 +3,14 @@ import { describe, expect, test } from 'vitest';
 import { debtsOf, isAtRest } from '../../domain/journal.js';
 import type { Debts, JournalEvent } from '../../domain/journal.js';
 
-const NOTHING: Debts = { undoExchange: false, liftFence: false, attach: false, resume: false, dropStaging: [], committed: false };
+const NOTHING: Debts = {
+  undoExchange: false,
+  liftFence: false,
+  attach: false,
+  resume: false,
+  dropStaging: [],
+  committed: false,
+};
 const STAGED = { ...NOTHING, dropStaging: ['/c/trees/op'] };
 const DETACHED = { ...STAGED, attach: true };
 const FENCED = { ...DETACHED, liftFence: true };
@@ -23,7 +30,11 @@ const RESTORE: readonly (readonly [JournalEvent, Debts, boolean])[] = [
 
 const BACKUP: typeof RESTORE = [
   [{ event: 'quiescing' }, { ...NOTHING, resume: true }, true],
-  [{ event: 'staging', directories: ['/b/.partial-1'] }, { ...NOTHING, resume: true, dropStaging: ['/b/.partial-1'] }, true],
+  [
+    { event: 'staging', directories: ['/b/.partial-1'] },
+    { ...NOTHING, resume: true, dropStaging: ['/b/.partial-1'] },
+    true,
+  ],
   [{ event: 'resumed', by: 'guard' }, { ...NOTHING, dropStaging: ['/b/.partial-1'] }, true],
   [{ event: 'staging-dropped' }, NOTHING, true],
 ];
@@ -37,12 +48,19 @@ const UNDOING: typeof RESTORE = [
   [{ event: 'staging-dropped' }, NOTHING, true],
 ];
 
-describe.each([['a restore', RESTORE], ['a backup', BACKUP], ['a restore that is undone', UNDOING]])('%s', (_what, table) => {
-  test.each(table.map(([event, debts, atRest], index) => ({ name: event.event, index, debts, atRest })))('after `$name` owes what the table says', ({ index, debts, atRest }) => {
-    const owed = debtsOf(table.slice(0, index + 1).map(([event]) => event));
-    expect(owed).toEqual(debts);
-    expect(isAtRest(owed)).toBe(atRest);
-  });
+describe.each([
+  ['a restore', RESTORE],
+  ['a backup', BACKUP],
+  ['a restore that is undone', UNDOING],
+])('%s', (_what, table) => {
+  test.each(table.map(([event, debts, atRest], index) => ({ name: event.event, index, debts, atRest })))(
+    'after `$name` owes what the table says',
+    ({ index, debts, atRest }) => {
+      const owed = debtsOf(table.slice(0, index + 1).map(([event]) => event));
+      expect(owed).toEqual(debts);
+      expect(isAtRest(owed)).toBe(atRest);
+    },
+  );
 });
 
 describe('debts', () => {
@@ -52,7 +70,10 @@ describe('debts', () => {
   });
 
   test('of staging add up over several events, and are dropped together', () => {
-    const events: JournalEvent[] = [{ event: 'staging', directories: ['/a', '/b'] }, { event: 'staging', directories: ['/c'] }];
+    const events: JournalEvent[] = [
+      { event: 'staging', directories: ['/a', '/b'] },
+      { event: 'staging', directories: ['/c'] },
+    ];
     expect(debtsOf(events).dropStaging).toEqual(['/a', '/b', '/c']);
     expect(debtsOf([...events, { event: 'staging-dropped' }]).dropStaging).toEqual([]);
   });

@@ -22,13 +22,18 @@ function codeOf(act: () => void): string {
 
 describe('gates', () => {
   const platform: Manifest['platform'] = { os: 'linux', arch: 'x64', endianness: 'LE', sqliteVersion: '3' };
-  const pass = (version: 'exact' | 'same-major' | 'not-newer' | 'off', backup: string | null, installed: string | null): string =>
+  const pass = (
+    version: 'exact' | 'same-major' | 'not-newer' | 'off',
+    backup: string | null,
+    installed: string | null,
+  ): string =>
     codeOf(() =>
       assertGates(
         { version, modules: 'off' },
         { platform, application: backup === null ? null : { version: backup, modules: [] } },
         { os: 'linux', endianness: 'LE', installed: installed === null ? null : { version: installed, modules: [] } },
-      ));
+      ),
+    );
 
   test.each([
     ['exact', '1.2.3', '1.2.3', 'passes'],
@@ -63,19 +68,40 @@ describe('gates', () => {
 
   test('another byte order or system is platform_differs, another processor is not', () => {
     const gate = (backup: Manifest['platform']): string =>
-      codeOf(() => assertGates({ version: 'off', modules: 'off' }, { platform: backup, application: null }, { os: 'linux', endianness: 'LE', installed: null }));
-    expect([gate(platform), gate({ ...platform, arch: 'arm64' }), gate({ ...platform, endianness: 'BE' }), gate({ ...platform, os: 'darwin' })]).toEqual([
-      'passes', 'passes', 'platform_differs', 'platform_differs',
-    ]);
+      codeOf(() =>
+        assertGates(
+          { version: 'off', modules: 'off' },
+          { platform: backup, application: null },
+          { os: 'linux', endianness: 'LE', installed: null },
+        ),
+      );
+    expect([
+      gate(platform),
+      gate({ ...platform, arch: 'arm64' }),
+      gate({ ...platform, endianness: 'BE' }),
+      gate({ ...platform, os: 'darwin' }),
+    ]).toEqual(['passes', 'passes', 'platform_differs', 'platform_differs']);
   });
 });
 
 describe('the floor', () => {
-  const witness = { root: 'data', path: 'a.db', table: 't', column: 'seq', value: '9007199254740993', seenIn: 'a test' };
-  const floor = (value: string | null): string => codeOf(() => assertFloor('data', 'a.db', [{ table: 't', column: 'seq', value }], [witness]));
+  const witness = {
+    root: 'data',
+    path: 'a.db',
+    table: 't',
+    column: 'seq',
+    value: '9007199254740993',
+    seenIn: 'a test',
+  };
+  const floor = (value: string | null): string =>
+    codeOf(() => assertFloor('data', 'a.db', [{ table: 't', column: 'seq', value }], [witness]));
 
   test('compares all 64 bits of a sequence', () => {
-    expect([floor('9007199254740992'), floor('9007199254740993'), floor('9007199254740994')]).toEqual(['sequence_rewind', 'passes', 'passes']);
+    expect([floor('9007199254740992'), floor('9007199254740993'), floor('9007199254740994')]).toEqual([
+      'sequence_rewind',
+      'passes',
+      'passes',
+    ]);
   });
 
   test('an empty table, or a sequence that is gone, lies below every witness', () => {
@@ -90,33 +116,57 @@ describe('the floor', () => {
 
 describe('histories', () => {
   const facts = (rows: readonly string[], accepted = 'x', upTo: string | null = '5'): DatabaseFacts => ({
-    pageSizeBytes: 4096, journalMode: 'wal', tables: [], sequences: [],
+    pageSizeBytes: 4096,
+    journalMode: 'wal',
+    tables: [],
+    sequences: [],
     appendOnly: [{ table: 'log', column: 'seq', upTo, rows: 5, sha256: accepted }],
     migrations: { table: 'schema_migrations', orderBy: 'version', rowSha256: rows },
   });
-  const migrations = (backup: readonly string[], live: readonly string[]): string => codeOf(() => assertMigrationsCompatible('a.db', facts(backup), facts(live)));
+  const migrations = (backup: readonly string[], live: readonly string[]): string =>
+    codeOf(() => assertMigrationsCompatible('a.db', facts(backup), facts(live)));
 
   test('one migration history is the beginning of the other, or it is migrations_diverged', () => {
-    expect([migrations(['1', '2'], ['1', '2', '3']), migrations(['1', '2', '3'], ['1', '2']), migrations(['1', '2'], ['2', '1']), migrations(['1', '9'], ['1', '2'])]).toEqual([
-      'passes', 'passes', 'migrations_diverged', 'migrations_diverged',
-    ]);
+    expect([
+      migrations(['1', '2'], ['1', '2', '3']),
+      migrations(['1', '2', '3'], ['1', '2']),
+      migrations(['1', '2'], ['2', '1']),
+      migrations(['1', '9'], ['1', '2']),
+    ]).toEqual(['passes', 'passes', 'migrations_diverged', 'migrations_diverged']);
   });
 
   test('accepted rows that differ, or that can not be compared over one range, are history_rewritten', () => {
     const kept = (live: DatabaseFacts): string => codeOf(() => assertHistoryKept('a.db', facts([]), live));
-    expect([kept(facts([])), kept(facts([], 'y')), kept(facts([], 'x', '6')), kept({ ...facts([]), appendOnly: [] })]).toEqual([
-      'passes', 'history_rewritten', 'history_rewritten', 'history_rewritten',
-    ]);
+    expect([
+      kept(facts([])),
+      kept(facts([], 'y')),
+      kept(facts([], 'x', '6')),
+      kept({ ...facts([]), appendOnly: [] }),
+    ]).toEqual(['passes', 'history_rewritten', 'history_rewritten', 'history_rewritten']);
   });
 });
 
 describe('a plan', () => {
   const facts: PlanFacts = { rowsFewer: 42, filesNewer: 0, filesCarriedOver: 3, databasesUnreadable: ['data/b.db'] };
   const body = {
-    protocol: 'restore' as const, store: 'shop', host: 'h',
-    source: { kind: 'backup' as const, id: 'i', path: '/b', createdAt: 't', sha256: 's', files: 1, sizeBytes: 1, databasesUnreadable: [] },
+    protocol: 'restore' as const,
+    store: 'shop',
+    host: 'h',
+    source: {
+      kind: 'backup' as const,
+      id: 'i',
+      path: '/b',
+      createdAt: 't',
+      sha256: 's',
+      files: 1,
+      sizeBytes: 1,
+      databasesUnreadable: [],
+    },
     roots: [{ root: 'data', path: '/srv', mode: 'root' as const, why: 'w' }],
-    hooks: [], gates: { version: 'off', modules: 'off' }, definitionSha256: 'd', bounds: boundsOf(facts),
+    hooks: [],
+    gates: { version: 'off', modules: 'off' },
+    definitionSha256: 'd',
+    bounds: boundsOf(facts),
   };
   const plan: RestorePlan = { format: 'holdfast-plan-1', ...body, sentence: planSentence(body) };
   const holds = (present: RestorePlan, now: PlanFacts): string => codeOf(() => assertPlanHolds(plan, present, now));
@@ -140,7 +190,9 @@ describe('a plan', () => {
   });
 
   test('is plan_stale when source, target or policy differ', () => {
-    expect(holds({ ...plan, roots: [{ ...body.roots[0], root: 'data', path: '/srv', why: 'w', mode: 'entries' }] }, facts)).toBe('plan_stale');
+    expect(
+      holds({ ...plan, roots: [{ ...body.roots[0], root: 'data', path: '/srv', why: 'w', mode: 'entries' }] }, facts),
+    ).toBe('plan_stale');
     expect(holds({ ...plan, source: { ...plan.source, sha256: 'other' } }, facts)).toBe('plan_stale');
   });
 });
@@ -153,7 +205,14 @@ describe('an order', () => {
   });
 
   test.each([
-    ['operation', 'x'], ['operation', undefined], ['store', 'No'], ['store', '../etc'], ['store', 'a'.repeat(65)], ['host', ''], ['requestedBy', ''], ['heartbeatTimeoutMillis', 1],
+    ['operation', 'x'],
+    ['operation', undefined],
+    ['store', 'No'],
+    ['store', '../etc'],
+    ['store', 'a'.repeat(65)],
+    ['host', ''],
+    ['requestedBy', ''],
+    ['heartbeatTimeoutMillis', 1],
   ])('is STOP usage when %s is %j', (key, value) => {
     expect(codeOf(() => checkOrder({ ...order, [key]: value }))).toBe('usage');
   });

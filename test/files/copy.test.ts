@@ -1,7 +1,19 @@
 // Copying and hashing in threads (F-9, F-14): each byte read once, a source that changes never taken for whole.
 import { createHash } from 'node:crypto';
 import { spawnSync } from 'node:child_process';
-import { appendFileSync, lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, truncateSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { copyFiles, hashFiles } from '../../files/copy.js';
@@ -12,7 +24,12 @@ const sha256 = (data: string | Uint8Array): string => createHash('sha256').updat
 
 function factsOf(path: string): ExpectedFile {
   const facts = lstatSync(path, { bigint: true });
-  return { sizeBytes: Number(facts.size), inode: `${facts.ino}`, mtimeNanos: `${facts.mtimeNs}`, ctimeNanos: `${facts.ctimeNs}` };
+  return {
+    sizeBytes: Number(facts.size),
+    inode: `${facts.ino}`,
+    mtimeNanos: `${facts.mtimeNs}`,
+    ctimeNanos: `${facts.ctimeNs}`,
+  };
 }
 
 describe('copyFiles', () => {
@@ -29,7 +46,8 @@ describe('copyFiles', () => {
     const seen: [number, number][] = [];
     const results = await copyFiles(jobs, { fsyncEach: true, onProgress: (bytes, files) => seen.push([bytes, files]) });
     expect(results).toEqual(contents.map((content) => ({ sha256: sha256(content), sizeBytes: content.length })));
-    for (const [index, content] of contents.entries()) expect(readFileSync(join(directory, 'to', `${index}`)).equals(content)).toBe(true);
+    for (const [index, content] of contents.entries())
+      expect(readFileSync(join(directory, 'to', `${index}`)).equals(content)).toBe(true);
     expect(statSync(join(directory, 'to', '0')).mode & 0o777).toBe(0o600);
     expect(seen.at(-1)).toEqual([sizes.reduce((sum, size) => sum + size, 0), sizes.length]);
   });
@@ -47,25 +65,38 @@ describe('copyFiles', () => {
     ['was written to with its size kept', (path) => writeFileSync(path, 'CONTENT')],
     ['was touched', (path) => utimesSync(path, 1, 1)],
     ['vanished', (path) => rmSync(path)],
-    ['was replaced by a link', (path) => {
-      rmSync(path);
-      symlinkSync('/etc/passwd', path);
-    }],
-    ['was replaced by a directory', (path) => {
-      rmSync(path);
-      mkdirSync(path);
-    }],
-    ['was replaced by a FIFO', (path) => {
-      rmSync(path);
-      expect(spawnSync('mkfifo', [path]).status).toBe(0);
-    }],
+    [
+      'was replaced by a link',
+      (path) => {
+        rmSync(path);
+        symlinkSync('/etc/passwd', path);
+      },
+    ],
+    [
+      'was replaced by a directory',
+      (path) => {
+        rmSync(path);
+        mkdirSync(path);
+      },
+    ],
+    [
+      'was replaced by a FIFO',
+      (path) => {
+        rmSync(path);
+        expect(spawnSync('mkfifo', [path]).status).toBe(0);
+      },
+    ],
   ])('a live file that %s is source_changed', async (_how, change) => {
     const directory = temporaryDirectory();
     fill(directory, { a: 'content' });
     const source = join(directory, 'a');
     const expected = factsOf(source);
     change(source);
-    expect(await codeOf(async () => await copyFiles([{ source, target: join(directory, 'b'), expected }], { fsyncEach: false }))).toBe('source_changed');
+    expect(
+      await codeOf(
+        async () => await copyFiles([{ source, target: join(directory, 'b'), expected }], { fsyncEach: false }),
+      ),
+    ).toBe('source_changed');
   });
 
   test('a file that grows while it is read is source_changed, even when nothing was expected of it', async () => {
@@ -73,9 +104,14 @@ describe('copyFiles', () => {
     const source = join(directory, 'a');
     writeFileSync(source, '');
     truncateSync(source, 256 * 1024 * 1024);
-    const stop = stopOf(async () => await hashFiles([{ source }], { onProgress: (bytes) => {
-      if (bytes > 0) appendFileSync(source, 'x');
-    } }));
+    const stop = stopOf(
+      async () =>
+        await hashFiles([{ source }], {
+          onProgress: (bytes) => {
+            if (bytes > 0) appendFileSync(source, 'x');
+          },
+        }),
+    );
     // Progress is reported five times a second; half a GiB takes longer than that.
     truncateSync(source, 512 * 1024 * 1024);
     expect((await stop).code).toBe('source_changed');
@@ -90,14 +126,19 @@ describe('copyFiles', () => {
     const job = { source, target: join(directory, 'copy'), lengthBytes: 5, expected: { inode: inode ?? '' } };
     expect(await copyFiles([job], { fsyncEach: false })).toEqual([{ sha256: sha256('first'), sizeBytes: 5 }]);
     truncateSync(source, 3);
-    expect(await codeOf(async () => await copyFiles([{ ...job, target: join(directory, 'again') }], { fsyncEach: false }))).toBe('source_changed');
+    expect(
+      await codeOf(async () => await copyFiles([{ ...job, target: join(directory, 'again') }], { fsyncEach: false })),
+    ).toBe('source_changed');
   });
 
   test('a copy with other bytes or another size than recorded is checksum_mismatch, an absent one file_missing', async () => {
     const directory = temporaryDirectory();
     fill(directory, { a: 'content' });
     const source = join(directory, 'a');
-    const wrong = (expected: ExpectedFile, from = source) => async (): Promise<unknown> => await hashFiles([{ source: from, expected }]);
+    const wrong =
+      (expected: ExpectedFile, from = source) =>
+      async (): Promise<unknown> =>
+        await hashFiles([{ source: from, expected }]);
     expect(await codeOf(wrong({ sizeBytes: 7, sha256: sha256('CONTENT') }))).toBe('checksum_mismatch');
     expect(await codeOf(wrong({ sizeBytes: 8 }))).toBe('checksum_mismatch');
     expect(await codeOf(wrong({ sizeBytes: 7 }, join(directory, 'absent')))).toBe('file_missing');
@@ -111,9 +152,16 @@ describe('copyFiles', () => {
     symlinkSync('behind', join(directory, 'link'));
     symlinkSync('nowhere', join(directory, 'dangling'));
     for (const name of ['there', 'link', 'dangling']) {
-      expect(await codeOf(async () => await copyFiles([{ source: join(directory, 'a'), target: join(directory, name) }], { fsyncEach: false }))).toBe('target_exists');
+      expect(
+        await codeOf(
+          async () =>
+            await copyFiles([{ source: join(directory, 'a'), target: join(directory, name) }], { fsyncEach: false }),
+        ),
+      ).toBe('target_exists');
     }
-    expect(readFileSync(join(directory, 'there'), 'utf8') + readFileSync(join(directory, 'behind'), 'utf8')).toBe('keptkept');
+    expect(readFileSync(join(directory, 'there'), 'utf8') + readFileSync(join(directory, 'behind'), 'utf8')).toBe(
+      'keptkept',
+    );
     expect(readdirSync(directory)).not.toContain('nowhere');
   });
 
@@ -124,7 +172,15 @@ describe('copyFiles', () => {
     writeFileSync(large, '');
     truncateSync(large, 1024 ** 3);
     const begun = performance.now();
-    expect(await codeOf(async () => await hashFiles([{ source: large, expected: { sizeBytes: 1024 ** 3 } }, { source: join(directory, 'absent') }]))).toBe('file_missing');
+    expect(
+      await codeOf(
+        async () =>
+          await hashFiles([
+            { source: large, expected: { sizeBytes: 1024 ** 3 } },
+            { source: join(directory, 'absent') },
+          ]),
+      ),
+    ).toBe('file_missing');
     expect(performance.now() - begun).toBeLessThan(10_000);
   });
 
@@ -133,8 +189,12 @@ describe('copyFiles', () => {
     const large = join(directory, 'large');
     writeFileSync(large, '');
     truncateSync(large, 64 * 1024 ** 3);
-    expect(await codeOf(async () => await hashFiles([{ source: large }], { signal: AbortSignal.abort() }))).toBe('cancelled');
-    expect(await codeOf(async () => await hashFiles([{ source: large }], { signal: AbortSignal.timeout(300) }))).toBe('cancelled');
+    expect(await codeOf(async () => await hashFiles([{ source: large }], { signal: AbortSignal.abort() }))).toBe(
+      'cancelled',
+    );
+    expect(await codeOf(async () => await hashFiles([{ source: large }], { signal: AbortSignal.timeout(300) }))).toBe(
+      'cancelled',
+    );
   });
 
   test('the event loop goes on meanwhile', async () => {

@@ -1,11 +1,41 @@
 // Durable writes, errno translation and the system calls below them (SM-9, F-9).
-import { closeSync, existsSync, lstatSync, mkdirSync, openSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { Stop } from '../../domain/stop.js';
-import { ensureDirectory, fsyncDirectory, removeTree, renameDurable, syncFilesystem, writeFileDurable, writeNewDurable } from '../../files/durable.js';
+import {
+  ensureDirectory,
+  fsyncDirectory,
+  removeTree,
+  renameDurable,
+  syncFilesystem,
+  writeFileDurable,
+  writeNewDurable,
+} from '../../files/durable.js';
 import { hasErrno, isErrnoError, translateErrno } from '../../files/errors.js';
-import { getXattr, listXattrs, lockHolder, removeXattr, renameExchange, renameNoReplace, setMtime, setXattr, SystemCallError, syncFilesystemOf } from '../../files/system-calls.js';
+import {
+  getXattr,
+  listXattrs,
+  lockHolder,
+  removeXattr,
+  renameExchange,
+  renameNoReplace,
+  setMtime,
+  setXattr,
+  SystemCallError,
+  syncFilesystemOf,
+} from '../../files/system-calls.js';
 import { codeOf, fill, stopOf, temporaryDirectory } from './temporary.js';
 
 describe('translateErrno', () => {
@@ -17,7 +47,11 @@ describe('translateErrno', () => {
     ['EIO', 5, 'io_error'],
   ] as const)('%s becomes a stop', (name, errno, code) => {
     const error = translateErrno(new SystemCallError('write', '/x', errno), { step: 'stage' });
-    expect(error).toMatchObject({ name: 'Stop', code, details: { path: '/x', errno: name, systemCall: 'write', step: 'stage' } });
+    expect(error).toMatchObject({
+      name: 'Stop',
+      code,
+      details: { path: '/x', errno: name, systemCall: 'write', step: 'stage' },
+    });
   });
 
   test('leaves stops and defects as they are', () => {
@@ -57,7 +91,10 @@ describe('writeFileDurable', () => {
 
   test('a missing directory is a stop that names the path', async () => {
     const path = join(temporaryDirectory(), 'absent', 'a');
-    expect(await stopOf(async () => await writeFileDurable(path, 'x', 0o600))).toMatchObject({ code: 'io_error', details: { path, errno: 'ENOENT' } });
+    expect(await stopOf(async () => await writeFileDurable(path, 'x', 0o600))).toMatchObject({
+      code: 'io_error',
+      details: { path, errno: 'ENOENT' },
+    });
   });
 });
 
@@ -65,8 +102,12 @@ describe('writeNewDurable and renameDurable', () => {
   test('a target that exists is a stop and stays as it was', async () => {
     const directory = temporaryDirectory();
     fill(directory, { a: 'first', b: 'other' });
-    expect(await codeOf(async () => await writeNewDurable(join(directory, 'a'), 'second', 0o600))).toBe('target_exists');
-    expect(await codeOf(async () => await renameDurable(join(directory, 'b'), join(directory, 'a')))).toBe('target_exists');
+    expect(await codeOf(async () => await writeNewDurable(join(directory, 'a'), 'second', 0o600))).toBe(
+      'target_exists',
+    );
+    expect(await codeOf(async () => await renameDurable(join(directory, 'b'), join(directory, 'a')))).toBe(
+      'target_exists',
+    );
     expect(readFileSync(join(directory, 'a'), 'utf8')).toBe('first');
     expect(readdirSync(directory).sort()).toEqual(['a', 'b']);
   });
@@ -75,7 +116,9 @@ describe('writeNewDurable and renameDurable', () => {
     const directory = temporaryDirectory();
     fill(directory, { 'source/a': '1' });
     mkdirSync(join(directory, 'target'));
-    expect(await codeOf(async () => await renameDurable(join(directory, 'source'), join(directory, 'target')))).toBe('target_exists');
+    expect(await codeOf(async () => await renameDurable(join(directory, 'source'), join(directory, 'target')))).toBe(
+      'target_exists',
+    );
   });
 
   test('write and rename what is new', async () => {
@@ -151,15 +194,23 @@ describe('system calls', () => {
     expect(getXattr(path, 'user.one')).toEqual(Buffer.from([0, 255, 10]));
     expect(getXattr(path, 'user.none')).toHaveLength(0);
     removeXattr(path, 'user.one');
-    expect(hasErrno(failureOf(() => getXattr(path, 'user.one')), 'ENODATA')).toBe(true);
+    expect(
+      hasErrno(
+        failureOf(() => getXattr(path, 'user.one')),
+        'ENODATA',
+      ),
+    ).toBe(true);
   });
 
-  test.each([1_700_000_000_123_456_789n, 0n, -1n, -1_500_000_000n])('times keep their nanoseconds: %s', (mtimeNanos) => {
-    const path = join(temporaryDirectory(), 'a');
-    writeFileSync(path, 'x');
-    setMtime(path, mtimeNanos);
-    expect(lstatSync(path, { bigint: true }).mtimeNs).toBe(mtimeNanos);
-  });
+  test.each([1_700_000_000_123_456_789n, 0n, -1n, -1_500_000_000n])(
+    'times keep their nanoseconds: %s',
+    (mtimeNanos) => {
+      const path = join(temporaryDirectory(), 'a');
+      writeFileSync(path, 'x');
+      setMtime(path, mtimeNanos);
+      expect(lstatSync(path, { bigint: true }).mtimeNs).toBe(mtimeNanos);
+    },
+  );
 
   test('a failed syncfs says which errno', async () => {
     const directory = temporaryDirectory();

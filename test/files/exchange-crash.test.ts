@@ -28,11 +28,25 @@ async function prepare(mode: 'root' | 'entries'): Promise<{ plan: ExchangePlan; 
   const live = [join(directory, 'one'), join(directory, 'two')];
   const staged = [join(directory, '.holdfast/one/new'), join(directory, '.holdfast/two/new')];
   for (const path of [...live, ...staged]) mkdirSync(path, { recursive: true });
-  fill(join(directory, 'one'), { 'state.db': 'old', 'state.db-wal': 'old wal', 'state.db-shm': 'old shm', 'docs/a': 'old', only: 'old' });
+  fill(join(directory, 'one'), {
+    'state.db': 'old',
+    'state.db-wal': 'old wal',
+    'state.db-shm': 'old shm',
+    'docs/a': 'old',
+    only: 'old',
+  });
   fill(join(directory, '.holdfast/one/new'), { 'state.db': 'new', 'docs/b': 'new', added: 'new' });
   fill(join(directory, 'two'), { b: 'old two' });
   fill(join(directory, '.holdfast/two/new'), { b: 'new two' });
-  const plan = await planExchange([0, 1].map((index) => ({ root: `root${index}`, mode, livePath: live[index] ?? '', stagedPath: staged[index] ?? '', untouched: [] })));
+  const plan = await planExchange(
+    [0, 1].map((index) => ({
+      root: `root${index}`,
+      mode,
+      livePath: live[index] ?? '',
+      stagedPath: staged[index] ?? '',
+      untouched: [],
+    })),
+  );
   return { plan, live, staged };
 }
 
@@ -43,7 +57,10 @@ async function digests(paths: readonly string[]): Promise<string> {
 }
 
 function run(plan: ExchangePlan, direction: string, step: number, place: string): NodeJS.Signals | null {
-  const result = spawnSync(process.execPath, [CHILD, JSON.stringify(plan), direction, String(step), place], { encoding: 'utf8', timeout: 30_000 });
+  const result = spawnSync(process.execPath, [CHILD, JSON.stringify(plan), direction, String(step), place], {
+    encoding: 'utf8',
+    timeout: 30_000,
+  });
   if (result.signal === null && result.status !== 0) throw new Error(result.stderr);
   return result.signal;
 }
@@ -60,18 +77,21 @@ for (const mode of ['root', 'entries'] as const) {
 }
 
 describe('killed in an exchange', () => {
-  test.each(cases)('$mode: $direction killed at step $step ($place) is undone to the old state and finished to the new one', async ({ mode, direction, step, place }) => {
-    const { plan, live, staged } = await prepare(mode);
-    expect(plan.roots.flatMap((root) => root.steps)).toHaveLength(STEPS[mode]);
-    const [oldLive, oldStaged] = [await digests(live), await digests(staged)];
-    if (direction === 'undo') await performExchange(plan);
-    expect(run(plan, direction, step, place)).toBe('SIGKILL');
-    await undoExchange(plan);
-    expect([await digests(live), await digests(staged)]).toEqual([oldLive, oldStaged]);
-    await performExchange(plan);
-    expect([await digests(live), await digests(staged)]).toEqual([oldStaged, oldLive]);
-    expect(exchangeState(plan)).toBe('done');
-  });
+  test.each(cases)(
+    '$mode: $direction killed at step $step ($place) is undone to the old state and finished to the new one',
+    async ({ mode, direction, step, place }) => {
+      const { plan, live, staged } = await prepare(mode);
+      expect(plan.roots.flatMap((root) => root.steps)).toHaveLength(STEPS[mode]);
+      const [oldLive, oldStaged] = [await digests(live), await digests(staged)];
+      if (direction === 'undo') await performExchange(plan);
+      expect(run(plan, direction, step, place)).toBe('SIGKILL');
+      await undoExchange(plan);
+      expect([await digests(live), await digests(staged)]).toEqual([oldLive, oldStaged]);
+      await performExchange(plan);
+      expect([await digests(live), await digests(staged)]).toEqual([oldStaged, oldLive]);
+      expect(exchangeState(plan)).toBe('done');
+    },
+  );
 
   test('a killed exchange can also be gone on with', async () => {
     const { plan, live, staged } = await prepare('entries');

@@ -1,12 +1,28 @@
 // Plans, orders and refusals of an exchange (SM-9); the crashes are in exchange-crash.test.ts.
 import { execFileSync } from 'node:child_process';
-import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { decideStep, orderSteps } from '../../domain/exchange.js';
 import type { ExchangeStep } from '../../domain/exchange.js';
-import { EXCHANGE_OPERATIONS, exchangeMode, performExchange, planExchange, undoExchange } from '../../files/exchange.js';
+import {
+  EXCHANGE_OPERATIONS,
+  exchangeMode,
+  performExchange,
+  planExchange,
+  undoExchange,
+} from '../../files/exchange.js';
 import { SystemCallError } from '../../files/system-calls.js';
 import { treeDigest } from '../../files/tree-digest.js';
 import { codeOf, fill, isRoot, stopOf, temporaryDirectory } from './temporary.js';
@@ -24,9 +40,17 @@ async function entriesPlan(live: Record<string, string>, staged: Record<string, 
 
 describe('planExchange', () => {
   test('sidecars move out before their database is exchanged, and the control directory stays', async () => {
-    const { steps } = await entriesPlan({ 'a.db': '1', 'a.db-wal': '1', 'a.db-shm': '1', 'z.db': '1', 'z.db-journal': '1', 'notes-wal': '1' }, { 'a.db': '2', 'z.db': '2' });
+    const { steps } = await entriesPlan(
+      { 'a.db': '1', 'a.db-wal': '1', 'a.db-shm': '1', 'z.db': '1', 'z.db-journal': '1', 'notes-wal': '1' },
+      { 'a.db': '2', 'z.db': '2' },
+    );
     expect(steps.map(({ name, kind }) => `${kind} ${name}`)).toEqual([
-      'move-out a.db-shm', 'move-out a.db-wal', 'move-out z.db-journal', 'exchange a.db', 'move-out notes-wal', 'exchange z.db',
+      'move-out a.db-shm',
+      'move-out a.db-wal',
+      'move-out z.db-journal',
+      'exchange a.db',
+      'move-out notes-wal',
+      'exchange z.db',
     ]);
   });
 
@@ -34,11 +58,18 @@ describe('planExchange', () => {
     const { plan, livePath, stagedPath } = await entriesPlan({ 'a.db': '1', 'a.db-wal': '1' }, { 'a.db': '2' });
     await performExchange(plan);
     const back = await planExchange([{ root: 'data', mode: 'entries', livePath, stagedPath, untouched: [] }]);
-    expect(back.roots[0]?.steps.map(({ name, kind }) => `${kind} ${name}`)).toEqual(['exchange a.db', 'move-in a.db-wal']);
+    expect(back.roots[0]?.steps.map(({ name, kind }) => `${kind} ${name}`)).toEqual([
+      'exchange a.db',
+      'move-in a.db-wal',
+    ]);
   });
 
   test('what is untouched stays, but never the sidecar of a database that is exchanged', async () => {
-    const { plan, livePath, stagedPath } = await entriesPlan({ 'a.db': '1', 'a.db-wal': '1', tls: 'key', other: '1' }, { 'a.db': '2' }, ['tls', 'a.db-wal']);
+    const { plan, livePath, stagedPath } = await entriesPlan(
+      { 'a.db': '1', 'a.db-wal': '1', tls: 'key', other: '1' },
+      { 'a.db': '2' },
+      ['tls', 'a.db-wal'],
+    );
     await performExchange(plan);
     expect(readdirSync(livePath).sort()).toEqual(['.holdfast', 'a.db', 'tls']);
     expect(readdirSync(stagedPath).sort()).toEqual(['a.db', 'a.db-wal', 'other']);
@@ -51,7 +82,18 @@ describe('planExchange', () => {
     mount(['-t', 'tmpfs', 'none', mounted], mounted);
     mkdirSync(join(mounted, 'staged'));
     mkdirSync(join(directory, 'live'));
-    const code = await codeOf(async () => await planExchange([{ root: 'data', mode: 'root', livePath: join(directory, 'live'), stagedPath: join(mounted, 'staged'), untouched: [] }]));
+    const code = await codeOf(
+      async () =>
+        await planExchange([
+          {
+            root: 'data',
+            mode: 'root',
+            livePath: join(directory, 'live'),
+            stagedPath: join(mounted, 'staged'),
+            untouched: [],
+          },
+        ]),
+    );
     expect(code).toBe('not_exchangeable');
   });
 
@@ -62,7 +104,16 @@ describe('planExchange', () => {
       fc.property(fc.array(kinds, { minLength: names.length, maxLength: names.length }), (chosen) => {
         const steps = names.flatMap((name, index): ExchangeStep[] => {
           const kind = chosen[index] ?? 'absent';
-          return kind === 'absent' ? [] : [{ name, kind, liveInode: kind === 'move-in' ? null : `${index}`, stagedInode: kind === 'move-out' ? null : `1${index}` }];
+          return kind === 'absent'
+            ? []
+            : [
+                {
+                  name,
+                  kind,
+                  liveInode: kind === 'move-in' ? null : `${index}`,
+                  stagedInode: kind === 'move-out' ? null : `1${index}`,
+                },
+              ];
         });
         const ordered = orderSteps(steps, new Set(steps.map(({ name }) => name)));
         expect(ordered.map(({ name }) => name).sort()).toEqual(steps.map(({ name }) => name).sort());
@@ -97,7 +148,10 @@ describe('what nobody planned', () => {
     rmSync(join(stagedPath, 'b'));
     const before = await treeDigest(livePath);
     const stop = await stopOf(async () => await performExchange(plan));
-    expect(stop).toMatchObject({ code: 'io_error', details: { live: join(livePath, 'b'), staged: join(stagedPath, 'b') } });
+    expect(stop).toMatchObject({
+      code: 'io_error',
+      details: { live: join(livePath, 'b'), staged: join(stagedPath, 'b') },
+    });
     expect(await treeDigest(livePath)).toEqual(before);
     expect(await codeOf(async () => await undoExchange(plan))).toBe('undo_failed');
     expect(await treeDigest(livePath)).toEqual(before);
@@ -135,7 +189,9 @@ describe('a system call that fails', () => {
   test('an fsync that fails stops; the undo takes the step back although it was made', async () => {
     const { plan, livePath } = await entriesPlan({ a: '1' }, { a: '2' });
     const fsyncDirectory = (path: string): Promise<void> => Promise.reject(new SystemCallError('fsync', path, 5));
-    expect(await codeOf(async () => await performExchange(plan, {}, { ...EXCHANGE_OPERATIONS, fsyncDirectory }))).toBe('io_error');
+    expect(await codeOf(async () => await performExchange(plan, {}, { ...EXCHANGE_OPERATIONS, fsyncDirectory }))).toBe(
+      'io_error',
+    );
     await undoExchange(plan);
     expect(readFileSync(join(livePath, 'a'), 'utf8')).toBe('1');
   });
@@ -147,7 +203,10 @@ describe('a system call that fails', () => {
       throw new SystemCallError('renameat2', left, 5);
     };
     const stop = await stopOf(async () => await undoExchange(plan, {}, { ...EXCHANGE_OPERATIONS, exchange }));
-    expect(stop).toMatchObject({ code: 'undo_failed', details: { live: join(livePath, 'a'), staged: join(stagedPath, 'a') } });
+    expect(stop).toMatchObject({
+      code: 'undo_failed',
+      details: { live: join(livePath, 'a'), staged: join(stagedPath, 'a') },
+    });
     await undoExchange(plan);
     expect(readFileSync(join(livePath, 'a'), 'utf8')).toBe('1');
   });
@@ -176,7 +235,10 @@ describe('exchangeMode', () => {
     const directory = temporaryDirectory();
     mkdirSync(join(directory, 'data'));
     symlinkSync('data', join(directory, '.holdfast'));
-    expect(await exchangeMode(join(directory, 'data'))).toMatchObject({ mode: 'entries', controlDirectory: join(directory, 'data', '.holdfast') });
+    expect(await exchangeMode(join(directory, 'data'))).toMatchObject({
+      mode: 'entries',
+      controlDirectory: join(directory, 'data', '.holdfast'),
+    });
   });
 
   test.skipIf(!isRoot)('a control directory of another user is not trusted (needs root)', async () => {
@@ -187,43 +249,61 @@ describe('exchangeMode', () => {
     expect(await exchangeMode(join(directory, 'data'))).toMatchObject({ mode: 'entries' });
   });
 
-  test.skipIf(!isRoot)('as another user, an unwritable parent means entries, an unwritable root none (needs root)', () => {
-    const directory = temporaryDirectory();
-    chmodSync(directory, 0o755);
-    mkdirSync(join(directory, 'ours'));
-    mkdirSync(join(directory, 'theirs'));
-    chownSync(join(directory, 'ours'), 12345, 12345);
-    const script = `
+  test.skipIf(!isRoot)(
+    'as another user, an unwritable parent means entries, an unwritable root none (needs root)',
+    () => {
+      const directory = temporaryDirectory();
+      chmodSync(directory, 0o755);
+      mkdirSync(join(directory, 'ours'));
+      mkdirSync(join(directory, 'theirs'));
+      chownSync(join(directory, 'ours'), 12345, 12345);
+      const script = `
       // Imported first: the checkout may be one that the other user can't read.
       const { exchangeMode } = await import(${JSON.stringify(new URL('../../files/exchange.js', import.meta.url).href)});
       process.setgroups([]); process.setgid(12345); process.setuid(12345);
       const say = async (root) => exchangeMode(root).then((found) => found.mode, (error) => error.code);
       console.log(await say(${JSON.stringify(join(directory, 'ours'))}), await say(${JSON.stringify(join(directory, 'theirs'))}));`;
-    expect(asOther(script)).toBe('entries not_exchangeable');
-  });
+      expect(asOther(script)).toBe('entries not_exchangeable');
+    },
+  );
 
-  test.skipIf(!isRoot)('a mount point is exchanged by its entries, a mount below it is in the way (needs root)', async () => {
-    const root = join(temporaryDirectory(), 'data');
-    mkdirSync(root);
-    mount(['-t', 'tmpfs', 'none', root], root);
-    expect(await exchangeMode(root)).toMatchObject({ mode: 'entries', why: 'the root is a mount point', controlDirectory: join(root, '.holdfast') });
-    mkdirSync(join(root, 'below'));
-    mount(['--bind', root, join(root, 'below')], join(root, 'below'));
-    expect(await stopOf(async () => await exchangeMode(root))).toMatchObject({ code: 'not_exchangeable', details: { mounts: [join(root, 'below')] } });
-  });
+  test.skipIf(!isRoot)(
+    'a mount point is exchanged by its entries, a mount below it is in the way (needs root)',
+    async () => {
+      const root = join(temporaryDirectory(), 'data');
+      mkdirSync(root);
+      mount(['-t', 'tmpfs', 'none', root], root);
+      expect(await exchangeMode(root)).toMatchObject({
+        mode: 'entries',
+        why: 'the root is a mount point',
+        controlDirectory: join(root, '.holdfast'),
+      });
+      mkdirSync(join(root, 'below'));
+      mount(['--bind', root, join(root, 'below')], join(root, 'below'));
+      expect(await stopOf(async () => await exchangeMode(root))).toMatchObject({
+        code: 'not_exchangeable',
+        details: { mounts: [join(root, 'below')] },
+      });
+    },
+  );
 
-  test.skipIf(!isRoot)('a bind mount of the same filesystem is a mount point too, and its entries are exchanged (needs root)', async () => {
-    const directory = temporaryDirectory();
-    fill(directory, { 'data/a': 'old', 'volume/a': 'old', 'volume/.holdfast/staged/a': 'new' });
-    const root = join(directory, 'data');
-    mount(['--bind', join(directory, 'volume'), root], root);
-    const { mode } = await exchangeMode(root);
-    const plan = await planExchange([{ root: 'data', mode, livePath: root, stagedPath: join(root, '.holdfast/staged'), untouched: [] }]);
-    await performExchange(plan);
-    expect(readFileSync(join(directory, 'volume/a'), 'utf8')).toBe('new');
-    await undoExchange(plan);
-    expect(readFileSync(join(directory, 'volume/a'), 'utf8')).toBe('old');
-  });
+  test.skipIf(!isRoot)(
+    'a bind mount of the same filesystem is a mount point too, and its entries are exchanged (needs root)',
+    async () => {
+      const directory = temporaryDirectory();
+      fill(directory, { 'data/a': 'old', 'volume/a': 'old', 'volume/.holdfast/staged/a': 'new' });
+      const root = join(directory, 'data');
+      mount(['--bind', join(directory, 'volume'), root], root);
+      const { mode } = await exchangeMode(root);
+      const plan = await planExchange([
+        { root: 'data', mode, livePath: root, stagedPath: join(root, '.holdfast/staged'), untouched: [] },
+      ]);
+      await performExchange(plan);
+      expect(readFileSync(join(directory, 'volume/a'), 'utf8')).toBe('new');
+      await undoExchange(plan);
+      expect(readFileSync(join(directory, 'volume/a'), 'utf8')).toBe('old');
+    },
+  );
 });
 
 function mount(argv: string[], mountPoint: string): void {

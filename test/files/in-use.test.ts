@@ -58,7 +58,9 @@ describe('findUsers', () => {
     const cwd = await use('cwd', join(root, 'below'));
     await use('open', join(directory, 'data-other/a'));
     const { users } = await findUsers([root], []);
-    expect(users.map(({ pid, what, path }) => ({ pid, what, path })).sort((a, b) => (a.what < b.what ? -1 : 1))).toEqual([
+    expect(
+      users.map(({ pid, what, path }) => ({ pid, what, path })).sort((a, b) => (a.what < b.what ? -1 : 1)),
+    ).toEqual([
       { pid: cwd, what: 'cwd', path: join(root, 'below') },
       { pid: open, what: 'open file', path: join(root, 'a') },
     ]);
@@ -71,7 +73,9 @@ describe('findUsers', () => {
     fill(root, { a: '1' });
     const pid = await use('open', join(root, 'a'));
     rmSync(join(root, 'a'));
-    expect((await findUsers([root], [])).users).toMatchObject([{ pid, what: 'open file', path: `${join(root, 'a')} (deleted)` }]);
+    expect((await findUsers([root], [])).users).toMatchObject([
+      { pid, what: 'open file', path: `${join(root, 'a')} (deleted)` },
+    ]);
     rmSync(root, { recursive: true });
     expect((await findUsers([root], [])).users).toMatchObject([{ pid, what: 'open file' }]);
   });
@@ -80,7 +84,9 @@ describe('findUsers', () => {
     const root = temporaryDirectory();
     copyFileSync('/bin/sh', join(root, 'program'));
     const pid = await start(join(root, 'program'), ['-c', 'echo ready; read line']);
-    expect((await findUsers([root], [])).users).toContainEqual(expect.objectContaining({ pid, what: 'map', path: join(root, 'program') }));
+    expect((await findUsers([root], [])).users).toContainEqual(
+      expect.objectContaining({ pid, what: 'map', path: join(root, 'program') }),
+    );
   });
 
   test('an idle connection in WAL mode is found by its files and by its lock bytes', async () => {
@@ -88,7 +94,8 @@ describe('findUsers', () => {
     const database = join(root, 'state.db');
     const pid = await use('sqlite', database);
     const { users } = await findUsers([root], [database]);
-    for (const what of ['open file', 'map', 'sqlite lock']) expect(users).toContainEqual(expect.objectContaining({ pid, what }));
+    for (const what of ['open file', 'map', 'sqlite lock'])
+      expect(users).toContainEqual(expect.objectContaining({ pid, what }));
   });
 
   test('a database that is open by another name outside the root is found by its lock', async () => {
@@ -98,7 +105,9 @@ describe('findUsers', () => {
     makeDatabase(database);
     linkSync(database, join(directory, 'alias.db'));
     const pid = await use('lock', join(directory, 'alias.db'));
-    expect((await findUsers([join(directory, 'data')], [database])).users).toEqual([expect.objectContaining({ pid, what: 'sqlite lock', path: database })]);
+    expect((await findUsers([join(directory, 'data')], [database])).users).toEqual([
+      expect.objectContaining({ pid, what: 'sqlite lock', path: database }),
+    ]);
   });
 
   test('asking for locks drops none of our own', async () => {
@@ -122,50 +131,73 @@ describe('findUsers', () => {
     expect(await findLockUsers([join(temporaryDirectory(), 'absent.db')])).toEqual({ users: [], cannotTell: [] });
   });
 
-  test.skipIf(!isRoot)('a mount of the root in another mount namespace is found, without any open file (needs root)', async () => {
-    const directory = temporaryDirectory();
-    const root = join(directory, 'data');
-    fill(directory, { 'data/a': '1' });
-    mkdirSync(join(directory, 'elsewhere'));
-    const script = `mount --bind '${root}' '${join(directory, 'elsewhere')}' && echo ready && read line`;
-    const pid = await start('unshare', ['--mount', 'sh', '-c', script]);
-    expect((await findUsers([root], [])).users).toEqual([expect.objectContaining({ pid, what: 'mount namespace', path: join(directory, 'elsewhere') })]);
-    expect((await findUsers([join(directory, 'elsewhere')], [])).users).toEqual([]);
-  });
+  test.skipIf(!isRoot)(
+    'a mount of the root in another mount namespace is found, without any open file (needs root)',
+    async () => {
+      const directory = temporaryDirectory();
+      const root = join(directory, 'data');
+      fill(directory, { 'data/a': '1' });
+      mkdirSync(join(directory, 'elsewhere'));
+      const script = `mount --bind '${root}' '${join(directory, 'elsewhere')}' && echo ready && read line`;
+      const pid = await start('unshare', ['--mount', 'sh', '-c', script]);
+      expect((await findUsers([root], [])).users).toEqual([
+        expect.objectContaining({ pid, what: 'mount namespace', path: join(directory, 'elsewhere') }),
+      ]);
+      expect((await findUsers([join(directory, 'elsewhere')], [])).users).toEqual([]);
+    },
+  );
 
-  test.skipIf(!isRoot)('in a namespace that mounts a parent elsewhere, files of the root are found by the path there (needs root)', async () => {
-    const directory = temporaryDirectory();
-    fill(directory, { 'parent/data/a': '1', 'parent/other/a': '1' });
-    mkdirSync(join(directory, 'elsewhere'));
-    const begin = (file: string): string => `mount --bind '${join(directory, 'parent')}' '${join(directory, 'elsewhere')}' && exec 3< '${join(directory, 'elsewhere', file)}' && echo ready && read line`;
-    const pid = await start('unshare', ['--mount', 'sh', '-c', begin('data/a')]);
-    await start('unshare', ['--mount', 'sh', '-c', begin('other/a')]);
-    expect((await findUsers([join(directory, 'parent/data')], [])).users).toEqual([expect.objectContaining({ pid, what: 'open file', path: join(directory, 'elsewhere/data/a') })]);
-  });
+  test.skipIf(!isRoot)(
+    'in a namespace that mounts a parent elsewhere, files of the root are found by the path there (needs root)',
+    async () => {
+      const directory = temporaryDirectory();
+      fill(directory, { 'parent/data/a': '1', 'parent/other/a': '1' });
+      mkdirSync(join(directory, 'elsewhere'));
+      const begin = (file: string): string =>
+        `mount --bind '${join(directory, 'parent')}' '${join(directory, 'elsewhere')}' && exec 3< '${join(directory, 'elsewhere', file)}' && echo ready && read line`;
+      const pid = await start('unshare', ['--mount', 'sh', '-c', begin('data/a')]);
+      await start('unshare', ['--mount', 'sh', '-c', begin('other/a')]);
+      expect((await findUsers([join(directory, 'parent/data')], [])).users).toEqual([
+        expect.objectContaining({ pid, what: 'open file', path: join(directory, 'elsewhere/data/a') }),
+      ]);
+    },
+  );
 
-  test.skipIf(!isRoot)('a second mount of the root in our own namespace is found, the root as a mount point is not one (needs root)', async () => {
-    const directory = temporaryDirectory();
-    fill(directory, { 'volume/a': '1' });
-    const [root, second] = [join(directory, 'data'), join(directory, 'second')];
-    for (const path of [root, second]) mkdirSync(path);
-    mount(join(directory, 'volume'), root);
-    expect((await findUsers([root], [])).users).toEqual([]);
-    mount(join(directory, 'volume'), second);
-    expect((await findUsers([root], [])).users).toEqual([{ pid: 0, command: '', what: 'mount namespace', path: second }]);
-  });
+  test.skipIf(!isRoot)(
+    'a second mount of the root in our own namespace is found, the root as a mount point is not one (needs root)',
+    async () => {
+      const directory = temporaryDirectory();
+      fill(directory, { 'volume/a': '1' });
+      const [root, second] = [join(directory, 'data'), join(directory, 'second')];
+      for (const path of [root, second]) mkdirSync(path);
+      mount(join(directory, 'volume'), root);
+      expect((await findUsers([root], [])).users).toEqual([]);
+      mount(join(directory, 'volume'), second);
+      expect((await findUsers([root], [])).users).toEqual([
+        { pid: 0, command: '', what: 'mount namespace', path: second },
+      ]);
+    },
+  );
 });
 
-test.skipIf(!isRoot)('a lock held outside our pid namespace is found by asking the kernel, and the blindness is told (needs root)', async () => {
-  const path = join(temporaryDirectory(), 'state.db');
-  makeDatabase(path);
-  await use('lock', path);
-  const script = `
+test.skipIf(!isRoot)(
+  'a lock held outside our pid namespace is found by asking the kernel, and the blindness is told (needs root)',
+  async () => {
+    const path = join(temporaryDirectory(), 'state.db');
+    makeDatabase(path);
+    await use('lock', path);
+    const script = `
     const { findUsers } = await import(${JSON.stringify(new URL('../../files/in-use.js', import.meta.url).href)});
     const { users, cannotTell } = await findUsers([], [${JSON.stringify(path)}]);
     console.log(JSON.stringify({ users, blind: cannotTell.some(({ pid }) => pid === 0) }));`;
-  const said = execFileSync('unshare', ['--pid', '--fork', '--mount-proc', process.execPath, '--input-type=module', '-e', script], { encoding: 'utf8' });
-  expect(JSON.parse(said)).toEqual({ users: [{ pid: 0, command: '', what: 'sqlite lock', path }], blind: true });
-});
+    const said = execFileSync(
+      'unshare',
+      ['--pid', '--fork', '--mount-proc', process.execPath, '--input-type=module', '-e', script],
+      { encoding: 'utf8' },
+    );
+    expect(JSON.parse(said)).toEqual({ users: [{ pid: 0, command: '', what: 'sqlite lock', path }], blind: true });
+  },
+);
 
 describe('assertNotInUse', () => {
   test('a user is store_in_use, whatever the detach hook has said', async () => {
@@ -173,7 +205,10 @@ describe('assertNotInUse', () => {
     fill(root, { a: '1' });
     const pid = await use('open', join(root, 'a'));
     const stop = await stopOf(async () => await assertNotInUse([root], [], { detachConfirmed: true }));
-    expect(stop).toMatchObject({ code: 'store_in_use', details: { count: 1, users: [{ pid, path: join(root, 'a') }] } });
+    expect(stop).toMatchObject({
+      code: 'store_in_use',
+      details: { count: 1, users: [{ pid, path: join(root, 'a') }] },
+    });
   });
 
   test('what can not be inspected is a refusal, which a confirmed detach stands for', async () => {
@@ -183,12 +218,17 @@ describe('assertNotInUse', () => {
     const exceptPids = new Set(cannotTell.map(({ pid }) => pid));
     await assertNotInUse([root], [], { detachConfirmed: true });
     if (!exceptPids.has(0)) await assertNotInUse([root], [], { detachConfirmed: false, exceptPids });
-    if (cannotTell.length > 0) expect(await codeOf(async () => await assertNotInUse([root], [], { detachConfirmed: false }))).toBe('cannot_tell_in_use');
+    if (cannotTell.length > 0)
+      expect(await codeOf(async () => await assertNotInUse([root], [], { detachConfirmed: false }))).toBe(
+        'cannot_tell_in_use',
+      );
   });
 
-  test.skipIf(!isRoot)('as another user, the processes of root can not be inspected, kernel threads do not matter (needs root)', () => {
-    const root = temporaryDirectory();
-    const script = `
+  test.skipIf(!isRoot)(
+    'as another user, the processes of root can not be inspected, kernel threads do not matter (needs root)',
+    () => {
+      const root = temporaryDirectory();
+      const script = `
       const { assertNotInUse, findUsers } = await import(${JSON.stringify(new URL('../../files/in-use.js', import.meta.url).href)});
       const { readFileSync } = await import('node:fs');
       process.setgroups([]); process.setgid(12345); process.setuid(12345);
@@ -196,13 +236,18 @@ describe('assertNotInUse', () => {
       const isKernel = (pid) => pid !== 0 && readFileSync('/proc/' + pid + '/stat', 'utf8').split(') ')[1]?.split(' ')[1] === '2';
       const code = await assertNotInUse(['/usr/share/nothing-is-here'], [], { detachConfirmed: false }).then(() => 'passed', (error) => error.code);
       console.log(code, cannotTell.some(({ pid }) => pid === ${process.pid}), cannotTell.some(({ pid }) => isKernel(pid)));`;
-    const said = execFileSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8', cwd: root });
-    expect(said.trim()).toBe('cannot_tell_in_use true false');
-  });
+      const said = execFileSync(process.execPath, ['--input-type=module', '-e', script], {
+        encoding: 'utf8',
+        cwd: root,
+      });
+      expect(said.trim()).toBe('cannot_tell_in_use true false');
+    },
+  );
 });
 
 test('parseLocks reads holders, waiters and open file descriptions', () => {
-  const text = '1: POSIX  ADVISORY  READ 1234 fd:01:567 1073741826 1073742335\n1: -> POSIX  ADVISORY  WRITE 99 fd:01:567 0 EOF\n2: OFDLCK ADVISORY  READ -1 00:2f:8 0 0\n';
+  const text =
+    '1: POSIX  ADVISORY  READ 1234 fd:01:567 1073741826 1073742335\n1: -> POSIX  ADVISORY  WRITE 99 fd:01:567 0 EOF\n2: OFDLCK ADVISORY  READ -1 00:2f:8 0 0\n';
   expect(parseLocks(text)).toEqual([
     { pid: 1234, major: 0xfd, minor: 1, inode: '567' },
     { pid: 99, major: 0xfd, minor: 1, inode: '567' },

@@ -1,6 +1,16 @@
 // Modes, owners, times and extended attributes (P-15), and what is carried over by hard link.
 import { spawnSync } from 'node:child_process';
-import { chmodSync, chownSync, lstatSync, mkdirSync, readFileSync, readlinkSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  lstatSync,
+  mkdirSync,
+  readFileSync,
+  readlinkSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { carryOver } from '../../files/hard-link.js';
@@ -38,7 +48,10 @@ describe('metadata', () => {
   test('directories keep their times although their contents are given theirs', async () => {
     const directory = temporaryDirectory();
     fill(directory, { 'd/e/a': '1' });
-    const targets = ['d', 'd/e', 'd/e/a'].map((path) => ({ path: join(directory, path), metadata: { ...readMetadata(join(directory, path)), mtimeNanos: `${NANOS}` } }));
+    const targets = ['d', 'd/e', 'd/e/a'].map((path) => ({
+      path: join(directory, path),
+      metadata: { ...readMetadata(join(directory, path)), mtimeNanos: `${NANOS}` },
+    }));
     await applyMetadataToAll(targets, { asRoot: isRoot });
     for (const { path } of targets) expect(lstatSync(path, { bigint: true }).mtimeNs).toBe(NANOS);
   });
@@ -47,7 +60,10 @@ describe('metadata', () => {
     const directory = temporaryDirectory();
     fill(directory, { a: '1', b: '2' });
     // Version 2; user::rw-, user:1000:r--, group::r--, mask::r--, other::---
-    const acl = Buffer.from('0200000001000600ffffffff02000400e803000004000400ffffffff10000400ffffffff20000000ffffffff', 'hex');
+    const acl = Buffer.from(
+      '0200000001000600ffffffff02000400e803000004000400ffffffff10000400ffffffff20000000ffffffff',
+      'hex',
+    );
     setXattr(join(directory, 'a'), 'system.posix_acl_access', acl);
     const metadata = readMetadata(join(directory, 'a'));
     expect(metadata.xattrs).toHaveProperty(['system.posix_acl_access']);
@@ -79,7 +95,9 @@ describe('metadata', () => {
 
 describe('carryOver', () => {
   async function outsideOf(live: string, ...captured: string[]) {
-    return (await walkTree(live, { detectDatabases: false })).filter((entry) => entry.path !== '.' && !captured.includes(entry.path));
+    return (await walkTree(live, { detectDatabases: false })).filter(
+      (entry) => entry.path !== '.' && !captured.includes(entry.path),
+    );
   }
 
   test('files, links, sockets and FIFOs are linked, directories made alike, and times in staging kept', async () => {
@@ -92,7 +110,8 @@ describe('carryOver', () => {
     symlinkSync('/nowhere', join(live, 'tls/link'));
     expect(spawnSync('mkfifo', [join(live, 'fifo')]).status).toBe(0);
     if (isRoot) chownSync(join(live, 'tls'), 12345, 12345);
-    for (const path of [live, join(live, 'tls'), join(live, 'empty'), staged, join(staged, 'app')]) setMtime(path, NANOS);
+    for (const path of [live, join(live, 'tls'), join(live, 'empty'), staged, join(staged, 'app')])
+      setMtime(path, NANOS);
     const carried = await carryOver(await outsideOf(live, 'app', 'app/state'), live, staged);
     expect(carried).toEqual({ linked: 5, directories: 3 });
     for (const path of ['.env', 'tls/key', 'tls/link', 'fifo', 'app/log/today']) {
@@ -100,7 +119,8 @@ describe('carryOver', () => {
     }
     expect(readlinkSync(join(staged, 'tls/link'))).toBe('/nowhere');
     expect(readFileSync(join(staged, 'app/state'), 'utf8')).toBe('new');
-    for (const path of ['tls', 'empty']) expect(readMetadata(join(staged, path))).toEqual(readMetadata(join(live, path)));
+    for (const path of ['tls', 'empty'])
+      expect(readMetadata(join(staged, path))).toEqual(readMetadata(join(live, path)));
     for (const path of [staged, join(staged, 'app')]) expect(statSync(path, { bigint: true }).mtimeNs).toBe(NANOS);
   });
 
@@ -123,8 +143,11 @@ describe('carryOver', () => {
     fill(join(directory, 'live'), inLive);
     fill(join(directory, 'staged'), inStaged);
     const outside = await outsideOf(join(directory, 'live'));
-    expect(await codeOf(async () => await carryOver(outside, join(directory, 'live'), join(directory, 'staged')))).toBe('unclear_target');
-    for (const [path, content] of Object.entries(inStaged)) expect(readFileSync(join(directory, 'staged', path), 'utf8')).toBe(content);
+    expect(await codeOf(async () => await carryOver(outside, join(directory, 'live'), join(directory, 'staged')))).toBe(
+      'unclear_target',
+    );
+    for (const [path, content] of Object.entries(inStaged))
+      expect(readFileSync(join(directory, 'staged', path), 'utf8')).toBe(content);
   });
 
   test('links in the staged tree are not followed out of it', async () => {
@@ -133,6 +156,8 @@ describe('carryOver', () => {
     mkdirSync(join(directory, 'staged'));
     symlinkSync('../elsewhere', join(directory, 'staged/x'));
     const outside = await outsideOf(join(directory, 'live'));
-    expect(await codeOf(async () => await carryOver(outside, join(directory, 'live'), join(directory, 'staged')))).toBe('unclear_target');
+    expect(await codeOf(async () => await carryOver(outside, join(directory, 'live'), join(directory, 'staged')))).toBe(
+      'unclear_target',
+    );
   });
 });

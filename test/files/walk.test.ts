@@ -1,16 +1,25 @@
-// Walking, selecting members, comparing walks, digests and mounts (F-3, F-5, P-15).
-import { execFileSync, spawnSync } from 'node:child_process';
-import { appendFileSync, chmodSync, closeSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
+// Walking, selecting members and comparing walks (F-3, P-15).
+import { spawnSync } from 'node:child_process';
+import {
+  appendFileSync,
+  chmodSync,
+  closeSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import type { RootDefinition, TreeDefinition } from '../../domain/definition.js';
 import { compareWalks, listedDatabases, selectMembers } from '../../files/members.js';
 import type { Members } from '../../files/members.js';
-import { assertSupportedFilesystem, assertSupportedMagic, filesystemKind, filesystemKindOf, isMountPoint, mountPointOf, mountsBelow, parseMountInfo } from '../../files/mounts.js';
-import { treeDigest } from '../../files/tree-digest.js';
 import { walkTree } from '../../files/walk.js';
-import { codeOf, fill, isRoot, stopOf, temporaryDirectory } from './temporary.js';
+import { codeOf, fill, stopOf, temporaryDirectory } from './temporary.js';
 
 const detect = { detectDatabases: true };
 
@@ -20,10 +29,24 @@ function makeDatabase(path: string): void {
   database.close();
 }
 
-function definition(path: string, databases: readonly string[], trees: readonly Partial<TreeDefinition>[], drop: readonly string[] = []): RootDefinition {
+function definition(
+  path: string,
+  databases: readonly string[],
+  trees: readonly Partial<TreeDefinition>[],
+  drop: readonly string[] = [],
+): RootDefinition {
   return {
-    name: 'data', path, drop,
-    databases: databases.map((database) => ({ path: database, requiredTables: [], sequences: [], appendOnly: [], migrations: null, locking: 'sqlite' })),
+    name: 'data',
+    path,
+    drop,
+    databases: databases.map((database) => ({
+      path: database,
+      requiredTables: [],
+      sequences: [],
+      appendOnly: [],
+      migrations: null,
+      locking: 'sqlite',
+    })),
     trees: trees.map((tree) => ({ path: '.', include: ['**'], exclude: [], policy: 'verify', ...tree })),
   };
 }
@@ -32,19 +55,39 @@ async function select(root: RootDefinition): Promise<Members> {
   return selectMembers(root, await walkTree(root.path, detect));
 }
 
-const paths = (list: readonly ({ entry: { path: string } } | { path: string })[]): string[] => list.map((item) => ('entry' in item ? item.entry.path : item.path));
+const paths = (list: readonly ({ entry: { path: string } } | { path: string })[]): string[] =>
+  list.map((item) => ('entry' in item ? item.entry.path : item.path));
 
 describe('walkTree', () => {
   test('tells everything in the order of bytes, the directory itself first, and follows no link', async () => {
     const directory = temporaryDirectory();
-    fill(directory, { 'b/c': '12345', 'b.d': '', 'b-e': '', '\u{1f600}': '', '\uffee': '', 'sub/.holdfast/kept': '', '.holdfast/lock.db': '' });
+    fill(directory, {
+      'b/c': '12345',
+      'b.d': '',
+      'b-e': '',
+      '\u{1f600}': '',
+      '\uffee': '',
+      'sub/.holdfast/kept': '',
+      '.holdfast/lock.db': '',
+    });
     mkdirSync(join(directory, 'empty'), { mode: 0o700 });
     symlinkSync('/etc', join(directory, 'link'));
     expect(spawnSync('mkfifo', [join(directory, 'fifo')]).status).toBe(0);
     const entries = await walkTree(directory, detect);
     expect(entries.map(({ path, kind }) => `${kind} ${path}`)).toEqual([
-      'directory .', 'directory b', 'file b-e', 'file b.d', 'file b/c', 'directory empty', 'special fifo', 'symlink link',
-      'directory sub', 'directory sub/.holdfast', 'file sub/.holdfast/kept', 'file \uffee', 'file \u{1f600}',
+      'directory .',
+      'directory b',
+      'file b-e',
+      'file b.d',
+      'file b/c',
+      'directory empty',
+      'special fifo',
+      'symlink link',
+      'directory sub',
+      'directory sub/.holdfast',
+      'file sub/.holdfast/kept',
+      'file \uffee',
+      'file \u{1f600}',
     ]);
     expect(entries.find(({ path }) => path === 'b/c')).toMatchObject({ sizeBytes: 5, linkCount: 1, isDatabase: false });
   });
@@ -55,26 +98,35 @@ describe('walkTree', () => {
     fill(directory, { 'text.db': 'SQLite format 3', 'long.db': 'SQLite format 3 and more', 'empty.db': '' });
     const databases = (await walkTree(directory, detect)).filter(({ isDatabase }) => isDatabase === true);
     expect(paths(databases)).toEqual(['no-name']);
-    expect((await walkTree(directory, { detectDatabases: false })).every(({ isDatabase }) => isDatabase === null)).toBe(true);
+    expect((await walkTree(directory, { detectDatabases: false })).every(({ isDatabase }) => isDatabase === null)).toBe(
+      true,
+    );
   });
 
   test('what is skipped is left out with all below it', async () => {
     const directory = temporaryDirectory();
     fill(directory, { 'a/b': '', 'c/b': '', b: '' });
-    const entries = await walkTree(directory, { ...detect, skip: (path, isDirectory) => (isDirectory ? path === 'a' : path === 'b') });
+    const entries = await walkTree(directory, {
+      ...detect,
+      skip: (path, isDirectory) => (isDirectory ? path === 'a' : path === 'b'),
+    });
     expect(paths(entries)).toEqual(['.', 'c', 'c/b']);
   });
 
   test('a name that is not UTF-8 is a stop that shows its bytes', async () => {
     const directory = temporaryDirectory();
     closeSync(openSync(Buffer.concat([Buffer.from(`${directory}/x`), Buffer.from([0xff])]), 'w'));
-    expect(await stopOf(async () => await walkTree(directory, detect))).toMatchObject({ code: 'path_not_utf8', details: { nameHex: '78ff' } });
+    expect(await stopOf(async () => await walkTree(directory, detect))).toMatchObject({
+      code: 'path_not_utf8',
+      details: { nameHex: '78ff' },
+    });
   });
 
   test('an absent directory is a stop, and so is a file', async () => {
     const directory = temporaryDirectory();
     fill(directory, { a: '' });
-    for (const name of ['a', 'absent']) expect(await codeOf(async () => await walkTree(join(directory, name), detect))).toBe('io_error');
+    for (const name of ['a', 'absent'])
+      expect(await codeOf(async () => await walkTree(join(directory, name), detect))).toBe('io_error');
   });
 
   test('a tree of 14,000 files takes well under a second and leaves the event loop its turns', async () => {
@@ -108,13 +160,23 @@ describe('selectMembers', () => {
     symlinkSync('key', join(directory, 'tls/link'));
     const root = definition(directory, ['*.db'], [{ path: 'docs', exclude: ['**/*.log'] }], ['cache']);
     const members = await select(root);
-    expect(members.databases.map(({ entry, listed }) => [entry.path, listed])).toEqual([['docs/x.db', false], ['state.db', true]]);
+    expect(members.databases.map(({ entry, listed }) => [entry.path, listed])).toEqual([
+      ['docs/x.db', false],
+      ['state.db', true],
+    ]);
     expect(paths(members.files)).toEqual(['docs/a.md', 'docs/deep/.c\nd']);
     expect(paths(members.directories)).toEqual(['.', 'docs', 'docs/deep']);
     expect(paths(members.sidecars)).toEqual(['docs/x.db-shm', 'state.db-journal', 'state.db-wal']);
     expect(paths(members.outside)).toEqual(['docs/b.log', 'found.sqlite', 'old.db-wal', 'tls', 'tls/key', 'tls/link']);
     expect(paths(members.dropped)).toEqual(['cache', 'cache/big']);
-    const all = [members.databases, members.files, members.directories, members.sidecars, members.outside, members.dropped].flatMap((list) => paths(list));
+    const all = [
+      members.databases,
+      members.files,
+      members.directories,
+      members.sidecars,
+      members.outside,
+      members.dropped,
+    ].flatMap((list) => paths(list));
     expect(all.sort()).toEqual(paths(await walkTree(directory, detect)).sort());
   });
 
@@ -128,8 +190,20 @@ describe('selectMembers', () => {
   test('of two trees that claim a path the first wins', async () => {
     const directory = temporaryDirectory();
     fill(directory, { 'a/x': '', 'a/y.log': '' });
-    const members = await select(definition(directory, [], [{ path: 'a', include: ['*.log'], policy: 'append' }, { path: '.', policy: 'immutable' }]));
-    expect(members.files.map(({ entry, tree }) => [entry.path, tree.policy])).toEqual([['a/x', 'immutable'], ['a/y.log', 'append']]);
+    const members = await select(
+      definition(
+        directory,
+        [],
+        [
+          { path: 'a', include: ['*.log'], policy: 'append' },
+          { path: '.', policy: 'immutable' },
+        ],
+      ),
+    );
+    expect(members.files.map(({ entry, tree }) => [entry.path, tree.policy])).toEqual([
+      ['a/x', 'immutable'],
+      ['a/y.log', 'append'],
+    ]);
   });
 
   test('empty directories of a tree are captured, those of an excluded one are not', async () => {
@@ -156,21 +230,32 @@ describe('selectMembers', () => {
     fill(directory, { 'docs/a': '' });
     symlinkSync('a', join(directory, 'docs/link'));
     expect(spawnSync('mkfifo', [join(directory, 'docs/fifo')]).status).toBe(0);
-    expect(await codeOf(async () => await select(definition(directory, [], [{ exclude: ['docs/fifo'] }])))).toBe('symlink_found');
-    expect(await codeOf(async () => await select(definition(directory, [], [{ exclude: ['docs/link'] }])))).toBe('special_file_found');
+    expect(await codeOf(async () => await select(definition(directory, [], [{ exclude: ['docs/fifo'] }])))).toBe(
+      'symlink_found',
+    );
+    expect(await codeOf(async () => await select(definition(directory, [], [{ exclude: ['docs/link'] }])))).toBe(
+      'special_file_found',
+    );
     expect(await codeOf(async () => await select(definition(directory, ['docs/link'], [])))).toBe('symlink_found');
-    expect(paths((await select(definition(directory, [], [{ exclude: ['docs/link', 'docs/fifo'] }]))).files)).toEqual(['docs/a']);
+    expect(paths((await select(definition(directory, [], [{ exclude: ['docs/link', 'docs/fifo'] }]))).files)).toEqual([
+      'docs/a',
+    ]);
   });
 
   test('what is listed and absent, or no database, is refused; a glob may match nothing', async () => {
     const directory = temporaryDirectory();
     fill(directory, { 'text.db': 'text', 'empty.db': '', 'dir.db/a': '' });
-    const code = async (database: string): Promise<string> => await codeOf(async () => await select(definition(directory, [database], [])));
+    const code = async (database: string): Promise<string> =>
+      await codeOf(async () => await select(definition(directory, [database], [])));
     expect(await code('absent.db')).toBe('member_missing');
     for (const name of ['text.db', 'empty.db', 'dir.db', '*.db']) expect(await code(name)).toBe('not_a_database');
     expect(paths((await select(definition(directory, ['none/*.db'], []))).databases)).toEqual([]);
-    expect(await codeOf(async () => await select(definition(directory, [], [{ path: 'absent' }])))).toBe('member_missing');
-    expect(await codeOf(async () => await select(definition(directory, [], [{ path: 'text.db' }])))).toBe('member_missing');
+    expect(await codeOf(async () => await select(definition(directory, [], [{ path: 'absent' }])))).toBe(
+      'member_missing',
+    );
+    expect(await codeOf(async () => await select(definition(directory, [], [{ path: 'text.db' }])))).toBe(
+      'member_missing',
+    );
   });
 
   test('a leading exclamation mark is a character, not a negation', async () => {
@@ -188,7 +273,11 @@ describe('selectMembers', () => {
 });
 
 describe('compareWalks', () => {
-  async function changesAfter(policy: TreeDefinition['policy'], change: (directory: string) => void, databases: readonly string[] = []): Promise<string[]> {
+  async function changesAfter(
+    policy: TreeDefinition['policy'],
+    change: (directory: string) => void,
+    databases: readonly string[] = [],
+  ): Promise<string[]> {
     const directory = temporaryDirectory();
     fill(directory, { 'a/one': 'one', 'a/two': 'two', outside: '1' });
     for (const database of databases) makeDatabase(join(directory, database));
@@ -232,8 +321,14 @@ describe('compareWalks', () => {
   });
 
   test('sidecars that come and go are no change, a new database in a tree is one', async () => {
-    expect(await changesAfter('verify', (directory) => writeFileSync(join(directory, 'a/state.db-journal'), ''), ['a/state.db'])).toEqual([]);
-    expect(await changesAfter('verify', (directory) => makeDatabase(join(directory, 'a/more.db')), ['a/state.db'])).toEqual(['appeared a/more.db']);
+    expect(
+      await changesAfter('verify', (directory) => writeFileSync(join(directory, 'a/state.db-journal'), ''), [
+        'a/state.db',
+      ]),
+    ).toEqual([]);
+    expect(
+      await changesAfter('verify', (directory) => makeDatabase(join(directory, 'a/more.db')), ['a/state.db']),
+    ).toEqual(['appeared a/more.db']);
   });
 
   test('a database that is written to is no change: the cut pins it', async () => {
@@ -245,96 +340,3 @@ describe('compareWalks', () => {
     expect(await changesAfter('verify', write, ['a/state.db'])).toEqual([]);
   });
 });
-
-describe('treeDigest', () => {
-  test.each<[string, (directory: string) => void]>([
-    ['content', (directory) => {
-      writeFileSync(join(directory, 'a/b'), 'X');
-      utimesSync(join(directory, 'a/b'), 1, 1);
-    }],
-    ['mode', (directory) => chmodSync(join(directory, 'a/b'), 0o600)],
-    ['time', (directory) => utimesSync(join(directory, 'a/b'), 2, 2)],
-    ['name', (directory) => renameSync(join(directory, 'a/b'), join(directory, 'a/c'))],
-    ['link', (directory) => {
-      rmSync(join(directory, 'link'));
-      symlinkSync('other', join(directory, 'link'));
-    }],
-    ['empty directory', (directory) => mkdirSync(join(directory, 'd'))],
-  ])('another %s is another digest', async (_what, change) => {
-    const directory = temporaryDirectory();
-    fill(directory, { 'a/b': 'x' });
-    symlinkSync('target', join(directory, 'link'));
-    utimesSync(join(directory, 'a/b'), 1, 1);
-    const before = await treeDigest(directory);
-    expect(await treeDigest(directory)).toEqual(before);
-    change(directory);
-    expect((await treeDigest(directory)).sha256).not.toBe(before.sha256);
-  });
-
-  test('without times a copy is the same', async () => {
-    const directory = temporaryDirectory();
-    fill(directory, { 'one/a/b': 'x', 'two/a/b': 'x' });
-    utimesSync(join(directory, 'two/a/b'), 1, 1);
-    expect(await treeDigest(join(directory, 'one'), { times: 'none' })).toEqual(await treeDigest(join(directory, 'two'), { times: 'none' }));
-  });
-});
-
-describe('mounts', () => {
-  test('mountinfo is parsed with its escapes and optional fields', () => {
-    const text = '36 35 98:0 /mnt1\\040x /mnt2\\134y rw,noatime master:1 shared:2 - ext3 /dev/root rw,errors=continue\n40 35 0:5 / /p rw - proc proc rw,hidepid=2\n\n';
-    expect(parseMountInfo(text)).toEqual([
-      { id: 36, device: '98:0', root: '/mnt1 x', mountPoint: '/mnt2\\y', type: 'ext3', source: '/dev/root', superOptions: ['rw', 'errors=continue'] },
-      { id: 40, device: '0:5', root: '/', mountPoint: '/p', type: 'proc', source: 'proc', superOptions: ['rw', 'hidepid=2'] },
-    ]);
-  });
-
-  test('the mount of a path is known, also where the path does not exist', async () => {
-    expect(await mountPointOf('/proc/self/status')).toBe('/proc');
-    expect(await mountPointOf('/proc/absent/below')).toBe('/proc');
-    expect(await isMountPoint('/proc')).toBe(true);
-    expect(await isMountPoint(temporaryDirectory())).toBe(false);
-    expect(await mountsBelow(temporaryDirectory())).toEqual([]);
-    expect(await mountsBelow('/')).toContain('/proc');
-  });
-
-  test.each([
-    [0xef53, 'ext4', null],
-    [0x58465342, 'xfs', null],
-    [0x9123683e, 'btrfs', null],
-    [-0x6edc97c2, 'btrfs', null],
-    [0x6969, 'nfs', 'unsupported_filesystem'],
-    [0x01021994, 'tmpfs', 'unsupported_filesystem'],
-    [0x858458f6, 'ramfs', 'unsupported_filesystem'],
-    [0xff534d42, 'cifs', 'unsupported_filesystem'],
-    [0x65735546, 'fuse', 'unsupported_filesystem'],
-    [0x12345678, 'unknown-12345678', 'unsupported_filesystem'],
-  ])('magic 0x%x is %s: %s', async (magic, kind, code) => {
-    expect(filesystemKindOf(magic)).toBe(kind);
-    if (code === null) expect(() => assertSupportedMagic('/x', magic)).not.toThrow();
-    else expect(await codeOf(() => assertSupportedMagic('/x', magic))).toBe(code);
-  });
-
-  test.skipIf(!isRoot)('a real tmpfs is refused, a real XFS is not, and a store can be exchanged on it (needs root)', async () => {
-    const directory = temporaryDirectory();
-    const [memory, disk] = [join(directory, 'memory'), join(directory, 'disk')];
-    for (const path of [memory, disk]) mkdirSync(path);
-    mount(['-t', 'tmpfs', 'none', memory], memory);
-    expect(await codeOf(async () => await assertSupportedFilesystem(memory))).toBe('unsupported_filesystem');
-    execFileSync('truncate', ['-s', '320M', join(directory, 'image')]);
-    execFileSync('mkfs.xfs', ['-q', join(directory, 'image')]);
-    mount(['-o', 'loop', join(directory, 'image'), disk], disk);
-    expect(await filesystemKind(disk)).toBe('xfs');
-    await assertSupportedFilesystem(disk);
-    const { performExchange, planExchange } = await import('../../files/exchange.js');
-    fill(disk, { 'data/a': 'old', 'staged/a': 'new' });
-    await performExchange(await planExchange([{ root: 'data', mode: 'root', livePath: join(disk, 'data'), stagedPath: join(disk, 'staged'), untouched: [] }]));
-    expect(readFileSync(join(disk, 'data/a'), 'utf8')).toBe('new');
-  });
-});
-
-function mount(argv: string[], mountPoint: string): void {
-  execFileSync('mount', argv);
-  onTestFinished(() => {
-    execFileSync('umount', [mountPoint]);
-  });
-}

@@ -96,7 +96,7 @@ describe.skipIf(requires('temporal'))('between two steps', () => {
     );
     const handle = engine().session.client.workflow.getHandle(id);
     await eventually('the new run has ended', async () => (await handle.describe()).status.name !== 'RUNNING');
-    await expect(handle.result()).rejects.toMatchObject({ cause: { type: 'operation_repeated' } });
+    await expect(handle.result()).rejects.toMatchObject({ cause: { type: 'lock_lost' } });
     verify.letGo();
     // The lock is that of a run which is closed now: whoever comes next puts the old state back
     await store.backup();

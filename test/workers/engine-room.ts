@@ -19,7 +19,13 @@ export function makeRoom(extra: Environment = {}): EngineRoom {
   const directory = mkdtempSync(join(tmpdir(), 'holdfast-engine-'));
   const definitions = join(directory, 'stores');
   const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('TEMPORAL_'));
-  const environment = { ...Object.fromEntries(inherited), HOLDFAST_STATE_DIRECTORY: directory, HOLDFAST_DEFINITIONS_DIRECTORY: definitions, HOLDFAST_HOST: 'test-host', ...extra };
+  const environment = {
+    ...Object.fromEntries(inherited),
+    HOLDFAST_STATE_DIRECTORY: directory,
+    HOLDFAST_DEFINITIONS_DIRECTORY: definitions,
+    HOLDFAST_HOST: 'test-host',
+    ...extra,
+  };
   const owned = () => processesWith(`HOLDFAST_STATE_DIRECTORY=${directory}`).filter(({ pid }) => pid !== process.pid);
   onTestFinished(async () => {
     for (const name of owned()) await endProcess(name, 0);
@@ -29,12 +35,17 @@ export function makeRoom(extra: Environment = {}): EngineRoom {
 }
 
 /** Waits until `holds` returns something truthy; fails the test with `what` when it takes too long. */
-export async function eventually<T>(what: string, holds: () => T | Promise<T>, millis = 30_000): Promise<Exclude<T, false | null | undefined>> {
+export async function eventually<T>(
+  what: string,
+  holds: () => T | Promise<T>,
+  millis = 30_000,
+): Promise<Exclude<T, false | null | undefined>> {
   const deadline = Date.now() + millis;
   for (;;) {
     const value = await holds();
     if (value !== undefined && value !== null && value !== false) return value as Exclude<T, false | null | undefined>;
-    if (Date.now() > deadline) throw new Error(`not within ${millis} ms: ${what}\n${execFileSync('ps', ['-ef']).toString()}`);
+    if (Date.now() > deadline)
+      throw new Error(`not within ${millis} ms: ${what}\n${execFileSync('ps', ['-ef']).toString()}`);
     await delay(50);
   }
 }

@@ -15,7 +15,11 @@ import type { EngineRoom } from './engine-room.js';
 
 async function start(room: EngineRoom): Promise<RunningEngine> {
   const { path } = await findTemporalBinary({ onProgress: () => undefined });
-  return await startEngine({ paths: supervisorPaths(room.directory, 'embedded'), binary: path, environment: room.environment });
+  return await startEngine({
+    paths: supervisorPaths(room.directory, 'embedded'),
+    binary: path,
+    environment: room.environment,
+  });
 }
 
 describe.skipIf(requires('temporal'))('the embedded engine', () => {
@@ -24,7 +28,9 @@ describe.skipIf(requires('temporal'))('the embedded engine', () => {
     for (const turn of ['new file', 'same file']) {
       const engine = await start(room);
       expect(await retentionSeconds(engine.connection, 'default'), turn).toBe(90 * 24 * 3600);
-      const { customAttributes } = await engine.connection.operatorService.listSearchAttributes({ namespace: 'default' });
+      const { customAttributes } = await engine.connection.operatorService.listSearchAttributes({
+        namespace: 'default',
+      });
       expect(Object.keys(customAttributes)).toEqual(expect.arrayContaining([...SEARCH_ATTRIBUTES]));
       const searchAttributes = Object.fromEntries(SEARCH_ATTRIBUTES.map((name) => [name, ['x']]));
       const client = new Client({ connection: engine.connection });
@@ -36,12 +42,19 @@ describe.skipIf(requires('temporal'))('the embedded engine', () => {
   test('comes back on the same file with the same namespace id, ports and runs', async () => {
     const room = makeRoom();
     const first = await start(room);
-    const handle = await new Client({ connection: first.connection }).workflow.start('nobody', { taskQueue: 'nobody', workflowId: 'kept' });
+    const handle = await new Client({ connection: first.connection }).workflow.start('nobody', {
+      taskQueue: 'nobody',
+      workflowId: 'kept',
+    });
     await first.stop();
     expect(isAlive(first.pid ?? 0)).toBe(false);
     expect(existsSync(`${room.directory}/engine.json`)).toBe(false);
     const second = await start(room);
-    expect([second.namespaceId, second.address, second.uiAddress]).toEqual([first.namespaceId, first.address, first.uiAddress]);
+    expect([second.namespaceId, second.address, second.uiAddress]).toEqual([
+      first.namespaceId,
+      first.address,
+      first.uiAddress,
+    ]);
     const described = await new Client({ connection: second.connection }).workflow.getHandle('kept').describe();
     expect([described.runId, described.status.name]).toEqual([handle.firstExecutionRunId, 'RUNNING']);
     await second.stop();
@@ -57,7 +70,12 @@ describe.skipIf(requires('temporal'))('the embedded engine', () => {
     const room = makeRoom();
     const engine = await start(room);
     const record: unknown = JSON.parse(readFileSync(`${room.directory}/engine.json`, 'utf8'));
-    expect(record).toMatchObject({ pid: engine.pid, address: engine.address, uiAddress: engine.uiAddress, namespace: 'default' });
+    expect(record).toMatchObject({
+      pid: engine.pid,
+      address: engine.address,
+      uiAddress: engine.uiAddress,
+      namespace: 'default',
+    });
     expect(engine.address).toMatch(/^127\.0\.0\.1:\d+$/);
     expect((await fetch(engine.uiAddress ?? '')).status).toBe(200);
     await engine.stop();
@@ -74,7 +92,11 @@ describe.skipIf(requires('temporal'))('the embedded engine', () => {
   });
 
   test('TEMPORAL_* of the environment does not reach it', async () => {
-    const room = makeRoom({ TEMPORAL_ADDRESS: 'nowhere.invalid:1', TEMPORAL_TLS: 'true', TEMPORAL_NAMESPACE: 'elsewhere' });
+    const room = makeRoom({
+      TEMPORAL_ADDRESS: 'nowhere.invalid:1',
+      TEMPORAL_TLS: 'true',
+      TEMPORAL_NAMESPACE: 'elsewhere',
+    });
     const engine = await start(room);
     expect(engine.namespace).toBe('default');
     expect(readFileSync(`/proc/${engine.pid}/environ`, 'utf8')).not.toContain('TEMPORAL_');
@@ -90,7 +112,10 @@ describe.skipIf(requires('temporal'))('the embedded engine', () => {
 
   test('a file that is no database of Temporal is STOP engine_unavailable, and nothing runs on', async () => {
     const room = makeRoom();
-    const child = fork(new URL('./engine-on-garbage.js', import.meta.url), { env: { ...room.environment }, silent: true });
+    const child = fork(new URL('./engine-on-garbage.js', import.meta.url), {
+      env: { ...room.environment },
+      silent: true,
+    });
     const code = await new Promise((resolve) => child.once('message', resolve));
     await new Promise((resolve) => child.once('exit', resolve));
     expect(code).toBe('engine_unavailable');

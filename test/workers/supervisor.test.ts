@@ -27,7 +27,12 @@ function running(session: EngineSession): EngineReady & { readonly enginePid: nu
 /** A run that stays open without anybody carrying it out. */
 async function startOpenRun(session: EngineSession, workflowId: string, protocol: string): Promise<void> {
   const searchAttributes = { HoldfastProtocol: [protocol] };
-  await session.client.workflow.start('nobody', { taskQueue: 'holdfast', workflowId, startDelay: '1 hour', searchAttributes });
+  await session.client.workflow.start('nobody', {
+    taskQueue: 'holdfast',
+    workflowId,
+    startDelay: '1 hour',
+    searchAttributes,
+  });
 }
 
 const statusOf = async (session: EngineSession, workflowId: string): Promise<string> =>
@@ -41,7 +46,9 @@ async function untilEmpty(room: EngineRoom): Promise<void> {
 async function clientProcess(room: EngineRoom): Promise<{ child: ChildProcess; ready: EngineReady }> {
   const child = fork(new URL('./holding-client.js', import.meta.url), { env: { ...room.environment } });
   onTestFinished(() => void child.kill('SIGKILL'));
-  const ready = await new Promise<EngineReady>((resolve) => child.once('message', (message) => resolve(message as EngineReady)));
+  const ready = await new Promise<EngineReady>((resolve) =>
+    child.once('message', (message) => resolve(message as EngineReady)),
+  );
   return { child, ready };
 }
 
@@ -65,7 +72,11 @@ describe.skipIf(requires('temporal'))('the supervisor', () => {
     const room = makeRoom();
     const session = await open(room);
     const pollers = async (name: string, taskQueueType: 1 | 2): Promise<string[]> => {
-      const described = await session.client.workflowService.describeTaskQueue({ namespace: session.namespace, taskQueue: { name }, taskQueueType });
+      const described = await session.client.workflowService.describeTaskQueue({
+        namespace: session.namespace,
+        taskQueue: { name },
+        taskQueueType,
+      });
       return described.pollers.map(({ identity }) => identity ?? '');
     };
     const identity = `holdfast@test-host:${running(session).workerPid}`;
@@ -108,7 +119,10 @@ describe.skipIf(requires('temporal'))('the supervisor', () => {
     const before = running(session);
     await startOpenRun(session, 'kept', 'request');
     process.kill(before.supervisorPid, 'SIGKILL');
-    const after = await eventually('the session has another supervisor', () => running(session).supervisorPid !== before.supervisorPid && running(session));
+    const after = await eventually(
+      'the session has another supervisor',
+      () => running(session).supervisorPid !== before.supervisorPid && running(session),
+    );
     expect(isAlive(before.enginePid)).toBe(false);
     expect(after.enginePid).not.toBe(before.enginePid);
     expect(after.namespaceId).toBe(before.namespaceId);
@@ -136,7 +150,10 @@ describe.skipIf(requires('temporal'))('the supervisor', () => {
     const session = await open(room);
     const before = running(session);
     process.kill(before.workerPid, 'SIGKILL');
-    const after = await eventually('another worker is up', () => running(session).workerPid !== before.workerPid && running(session));
+    const after = await eventually(
+      'another worker is up',
+      () => running(session).workerPid !== before.workerPid && running(session),
+    );
     expect(after).toEqual({ ...before, workerPid: after.workerPid });
     expect(isAlive(after.workerPid)).toBe(true);
     await session.close();
@@ -149,7 +166,10 @@ describe.skipIf(requires('temporal'))('the supervisor', () => {
     const before = running(session);
     await startOpenRun(session, 'kept', 'request');
     process.kill(before.enginePid, 'SIGKILL');
-    const after = await eventually('another engine is up', () => running(session).enginePid !== before.enginePid && running(session));
+    const after = await eventually(
+      'another engine is up',
+      () => running(session).enginePid !== before.enginePid && running(session),
+    );
     expect(after).toEqual({ ...before, enginePid: after.enginePid });
     expect(await statusOf(session, 'kept')).toBe('RUNNING');
     await session.close();
@@ -173,7 +193,10 @@ describe.skipIf(requires('temporal'))('the supervisor', () => {
 
   test('a state directory whose socket path is too long for the kernel works all the same', async () => {
     const outer = makeRoom();
-    const room = { ...outer, environment: { ...outer.environment, HOLDFAST_STATE_DIRECTORY: join(outer.directory, 'x'.repeat(120)) } };
+    const room = {
+      ...outer,
+      environment: { ...outer.environment, HOLDFAST_STATE_DIRECTORY: join(outer.directory, 'x'.repeat(120)) },
+    };
     const session = await open(room);
     expect(existsSync(join(room.environment.HOLDFAST_STATE_DIRECTORY, 'supervisor.sock'))).toBe(true);
     const { supervisorPid, enginePid, workerPid } = running(session);
@@ -187,7 +210,13 @@ describe.skipIf(requires('temporal'))('the supervisor', () => {
       const ending = new AbortController();
       let ready: EngineReady | undefined;
       const onReady = (now: EngineReady) => (ready = now);
-      const done = runSupervisor({ foreground: true, signal: ending.signal, log: createLog('test'), environment: room.environment, onReady });
+      const done = runSupervisor({
+        foreground: true,
+        signal: ending.signal,
+        log: createLog('test'),
+        environment: room.environment,
+        onReady,
+      });
       return { end: () => ending.abort(), done, ready: () => ready };
     };
     const first = begin();
@@ -216,13 +245,25 @@ describe.skipIf(requires('temporal'))('a cluster named by TEMPORAL_ADDRESS', () 
   test('is used as it is, and gets a worker of this host only where one is asked for', async () => {
     const [clusterRoom, room] = [makeRoom(), makeRoom()];
     const { path } = await findTemporalBinary({ onProgress: () => undefined });
-    const cluster = await startEngine({ paths: supervisorPaths(clusterRoom.directory, 'embedded'), binary: path, environment: clusterRoom.environment });
+    const cluster = await startEngine({
+      paths: supervisorPaths(clusterRoom.directory, 'embedded'),
+      binary: path,
+      environment: clusterRoom.environment,
+    });
     const environment = { ...room.environment, TEMPORAL_ADDRESS: cluster.address };
     const plain = await openEngine({ environment });
-    expect([plain.namespaceId, plain.supervisor(), plain.workflowUrl('a', 'b')]).toEqual([cluster.namespaceId, undefined, undefined]);
+    expect([plain.namespaceId, plain.supervisor(), plain.workflowUrl('a', 'b')]).toEqual([
+      cluster.namespaceId,
+      undefined,
+      undefined,
+    ]);
     expect(room.pids()).toEqual([]);
     const working = await openEngine({ environment, startWorker: true });
-    expect(working.supervisor()).toMatchObject({ address: cluster.address, namespaceId: cluster.namespaceId, host: 'test-host' });
+    expect(working.supervisor()).toMatchObject({
+      address: cluster.address,
+      namespaceId: cluster.namespaceId,
+      host: 'test-host',
+    });
     expect(working.supervisor()?.enginePid).toBeUndefined();
     expect(existsSync(join(room.directory, 'engine.db'))).toBe(false);
     await Promise.all([plain.close(), working.close()]);
@@ -234,7 +275,9 @@ describe.skipIf(requires('temporal'))('a cluster named by TEMPORAL_ADDRESS', () 
   test('that does not answer is STOP engine_unreachable within its time limit, and nothing is started', async () => {
     const room = makeRoom({ TEMPORAL_ADDRESS: '127.0.0.1:9' });
     const begin = Date.now();
-    await expect(openEngine({ environment: room.environment, startWorker: true })).rejects.toMatchObject({ code: 'engine_unreachable' });
+    await expect(openEngine({ environment: room.environment, startWorker: true })).rejects.toMatchObject({
+      code: 'engine_unreachable',
+    });
     expect(Date.now() - begin).toBeLessThan(12_000);
     expect(room.pids()).toEqual([]);
   });
@@ -242,5 +285,7 @@ describe.skipIf(requires('temporal'))('a cluster named by TEMPORAL_ADDRESS', () 
 
 /** A question to the engine that only a living one answers. */
 async function statusOfNothing(session: EngineSession): Promise<string> {
-  return await statusOf(session, 'there-is-none').catch((error: unknown) => (error instanceof Error && error.name === 'WorkflowNotFoundError' ? 'not found' : String(error)));
+  return await statusOf(session, 'there-is-none').catch((error: unknown) =>
+    error instanceof Error && error.name === 'WorkflowNotFoundError' ? 'not found' : String(error),
+  );
 }

@@ -5,9 +5,14 @@ import { describe, expect, test } from 'vitest';
 import { Stop, stopModel } from '../../domain/stop.js';
 import { asStop, isRefusal, withSettlement } from '../../workflows/kit/stop.js';
 
-const activityFailure = (cause: Error): ActivityFailure => new ActivityFailure('activity failed', 'stage', 'stage-1', 'NON_RETRYABLE_FAILURE', 'worker', cause);
-const timedOut = (type: TimeoutType): ActivityFailure => activityFailure(new TimeoutFailure('timed out', undefined, type));
-const refused = (): ActivityFailure => activityFailure(ApplicationFailure.nonRetryable('no', 'checksum_mismatch', stopModel('checksum_mismatch', 'no', { path: 'a' })));
+const activityFailure = (cause: Error): ActivityFailure =>
+  new ActivityFailure('activity failed', 'stage', 'stage-1', 'NON_RETRYABLE_FAILURE', 'worker', cause);
+const timedOut = (type: TimeoutType): ActivityFailure =>
+  activityFailure(new TimeoutFailure('timed out', undefined, type));
+const refused = (): ActivityFailure =>
+  activityFailure(
+    ApplicationFailure.nonRetryable('no', 'checksum_mismatch', stopModel('checksum_mismatch', 'no', { path: 'a' })),
+  );
 
 describe('a failure of a step', () => {
   test.each([
@@ -25,7 +30,11 @@ describe('a failure of a step', () => {
 
   test('that is a refusal is taken out of its wrapping, code and details as they were', () => {
     const { type, message, details } = asStop(refused()) as ApplicationFailure;
-    expect([type, message, details]).toEqual(['checksum_mismatch', 'no', [stopModel('checksum_mismatch', 'no', { path: 'a' })]]);
+    expect([type, message, details]).toEqual([
+      'checksum_mismatch',
+      'no',
+      [stopModel('checksum_mismatch', 'no', { path: 'a' })],
+    ]);
   });
 
   test('that is a cancellation stays one', () => {
@@ -40,7 +49,11 @@ describe('a failure of a step', () => {
   });
 
   test('has left nothing behind when it was a refusal or never began, and may have when its worker was lost', () => {
-    expect([refused(), timedOut('SCHEDULE_TO_START'), new Stop('usage', 'no'), timedOut('HEARTBEAT'), new Error('?')].map(isRefusal)).toEqual([true, true, true, false, false]);
+    expect(
+      [refused(), timedOut('SCHEDULE_TO_START'), new Stop('usage', 'no'), timedOut('HEARTBEAT'), new Error('?')].map(
+        isRefusal,
+      ),
+    ).toEqual([true, true, true, false, false]);
   });
 
   test.each([

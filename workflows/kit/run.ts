@@ -1,7 +1,16 @@
 // One run of a protocol: what hides behind `run.step(…)`. Each step is one activity on the host's own queue, with its
 // id and title as summary in the Temporal UI; `exclusive` holds the lock around steps and settles whatever happens.
 import {
-  CancellationScope, condition, defineQuery, isCancellation, log, proxyActivities, setCurrentDetails, setHandler, upsertSearchAttributes, workflowInfo,
+  CancellationScope,
+  condition,
+  defineQuery,
+  isCancellation,
+  log,
+  proxyActivities,
+  setCurrentDetails,
+  setHandler,
+  upsertSearchAttributes,
+  workflowInfo,
 } from '@temporalio/workflow';
 import { defineSearchAttributeKey } from '@temporalio/common';
 import type { Activities } from '../../activities/index.js';
@@ -66,7 +75,15 @@ export function beginProtocol(protocol: Protocol, order: Order): Run {
   let planDigest: string | null = null;
   // Before the order is checked: it may be missing altogether
   const { store, operation }: Partial<Order> = (order as Order | undefined | null) ?? {};
-  setHandler(statusQuery, () => ({ protocol, store: String(store), operation: String(operation), outcome, running, done, planDigest }));
+  setHandler(statusQuery, () => ({
+    protocol,
+    store: String(store),
+    operation: String(operation),
+    outcome,
+    running,
+    done,
+    planDigest,
+  }));
 
   const show = (): void => {
     const lines = STEPS[protocol].map((entry) => {
@@ -82,18 +99,28 @@ export function beginProtocol(protocol: Protocol, order: Order): Run {
     upsertSearchAttributes([{ key: OUTCOME, value: next }]);
     show();
   };
-  const call = async <Name extends ActivityName>(id: string, name: Name, input: object, options: typeof STEP | typeof COMPENSATION): Promise<OutputOf<Name>> => {
+  const call = async <Name extends ActivityName>(
+    id: string,
+    name: Name,
+    input: object,
+    options: typeof STEP | typeof COMPENSATION,
+  ): Promise<OutputOf<Name>> => {
     const begin = Date.now();
     running = id;
     show();
-    const settings = { ...options, heartbeatTimeout: order.heartbeatTimeoutMillis ?? LIMITS.heartbeatTimeoutMillis, taskQueue: hostQueue(order.host) };
+    const settings = {
+      ...options,
+      heartbeatTimeout: order.heartbeatTimeoutMillis ?? LIMITS.heartbeatTimeoutMillis,
+      taskQueue: hostQueue(order.host),
+    };
     const proxies = proxyActivities<Activities>(settings);
-    const activity = proxies[name] as unknown as { executeWithOptions(o: object, parameters: readonly unknown[]): Promise<OutputOf<Name>> };
+    const activity = proxies[name] as unknown as {
+      executeWithOptions(o: object, parameters: readonly unknown[]): Promise<OutputOf<Name>>;
+    };
     const summary = id === 'settle' ? 'settle: pay what the operation owes' : `${id}: ${stepTitle(id as StepId)}`;
-    const result = await activity.executeWithOptions(
-      { ...settings, summary },
-      [{ ...input, step: id, operation: order.operation, store: order.store }],
-    );
+    const result = await activity.executeWithOptions({ ...settings, summary }, [
+      { ...input, step: id, operation: order.operation, store: order.store },
+    ]);
     done.push({ step: id, millis: Date.now() - begin });
     running = null;
     return result;
@@ -118,7 +145,9 @@ export function beginProtocol(protocol: Protocol, order: Order): Run {
       } catch (error) {
         if (isHeld || !isRefusal(error)) {
           become('compensating');
-          const settled = await insist('settle', 'settle', { outcome: isCancellation(error) ? 'cancelled' : 'stopped' });
+          const settled = await insist('settle', 'settle', {
+            outcome: isCancellation(error) ? 'cancelled' : 'stopped',
+          });
           throw withSettlement(error, settled);
         }
         throw error;
@@ -127,13 +156,18 @@ export function beginProtocol(protocol: Protocol, order: Order): Run {
     async conclude(body) {
       try {
         checkOrder(order);
-        upsertSearchAttributes([{ key: STORE, value: order.store }, { key: PROTOCOL, value: protocol }, { key: OUTCOME, value: outcome }]);
+        upsertSearchAttributes([
+          { key: STORE, value: order.store },
+          { key: PROTOCOL, value: protocol },
+          { key: OUTCOME, value: outcome },
+        ]);
         const result = await body();
         become('done');
         return result;
       } catch (error) {
         const failure = asStop(error);
-        const type = failure instanceof Error && 'type' in failure && typeof failure.type === 'string' ? failure.type : null;
+        const type =
+          failure instanceof Error && 'type' in failure && typeof failure.type === 'string' ? failure.type : null;
         const code = isCancellation(error) ? 'cancelled' : isStopCode(type) ? type : null;
         if (code !== null) upsertSearchAttributes([{ key: STOP_CODE, value: code }]);
         become(code !== null ? 'stopped' : 'failed');
@@ -159,7 +193,10 @@ export function beginProtocol(protocol: Protocol, order: Order): Run {
 function assertExecutionId(order: Order): void {
   const { workflowId } = workflowInfo();
   if (workflowId !== executionId(order.store)) {
-    throw new Stop('usage', `the workflow id of an execution is ${executionId(order.store)}`, { workflowId, expected: executionId(order.store) });
+    throw new Stop('usage', `the workflow id of an execution is ${executionId(order.store)}`, {
+      workflowId,
+      expected: executionId(order.store),
+    });
   }
 }
 

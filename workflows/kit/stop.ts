@@ -1,5 +1,12 @@
 // Failures as a workflow ends with them: a STOP travels unwrapped, so that the run's own failure is the refusal.
-import { ActivityFailure, ApplicationFailure, ChildWorkflowFailure, TemporalFailure, TimeoutFailure, isCancellation } from '@temporalio/workflow';
+import {
+  ActivityFailure,
+  ApplicationFailure,
+  ChildWorkflowFailure,
+  TemporalFailure,
+  TimeoutFailure,
+  isCancellation,
+} from '@temporalio/workflow';
 import { Stop, stopModel } from '../../domain/stop.js';
 import type { StopCode, StopModel } from '../../domain/stop.js';
 
@@ -13,16 +20,25 @@ export function asStop(error: unknown): unknown {
   if (isCancellation(error)) return error;
   if (error instanceof Stop) return failureOf(error);
   for (let cause: unknown = error; cause instanceof TemporalFailure; cause = cause.cause) {
-    if (cause instanceof ApplicationFailure) return ApplicationFailure.nonRetryable(cause.message, cause.type ?? undefined, ...(cause.details ?? []));
+    if (cause instanceof ApplicationFailure)
+      return ApplicationFailure.nonRetryable(cause.message, cause.type ?? undefined, ...(cause.details ?? []));
     if (cause instanceof TimeoutFailure) return failureOf(timeoutStop(cause, stepOf(error)));
   }
   return error;
 }
 
 function timeoutStop(timeout: TimeoutFailure, step: string): Stop {
-  const codes: Readonly<Record<string, StopCode>> = { HEARTBEAT: 'worker_lost', SCHEDULE_TO_START: 'host_absent', START_TO_CLOSE: 'step_timeout', SCHEDULE_TO_CLOSE: 'step_timeout' };
+  const codes: Readonly<Record<string, StopCode>> = {
+    HEARTBEAT: 'worker_lost',
+    SCHEDULE_TO_START: 'host_absent',
+    START_TO_CLOSE: 'step_timeout',
+    SCHEDULE_TO_CLOSE: 'step_timeout',
+  };
   const code = codes[timeout.timeoutType ?? ''] ?? 'step_timeout';
-  return new Stop(code, `step ${step} ended by its ${timeout.timeoutType} timeout`, { step, timeout: timeout.timeoutType });
+  return new Stop(code, `step ${step} ended by its ${timeout.timeoutType} timeout`, {
+    step,
+    timeout: timeout.timeoutType,
+  });
 }
 
 function stepOf(error: unknown): string {
@@ -35,18 +51,28 @@ function stepOf(error: unknown): string {
 export function isRefusal(error: unknown): boolean {
   if (error instanceof Stop) return true;
   if (!(error instanceof ActivityFailure)) return false;
-  return error.cause instanceof ApplicationFailure || (error.cause instanceof TimeoutFailure && error.cause.timeoutType === 'SCHEDULE_TO_START');
+  return (
+    error.cause instanceof ApplicationFailure ||
+    (error.cause instanceof TimeoutFailure && error.cause.timeoutType === 'SCHEDULE_TO_START')
+  );
 }
 
 /**
  * Adds to a STOP how the run was settled: `undone`, `finished` (it had been committed before it was cut short, so what
  * was asked for has come about), or `ended` (nothing of the live store had been touched).
  */
-export function withSettlement(error: unknown, { undone, finished }: { readonly undone: boolean; readonly finished: boolean }): unknown {
+export function withSettlement(
+  error: unknown,
+  { undone, finished }: { readonly undone: boolean; readonly finished: boolean },
+): unknown {
   const failure = asStop(error);
   if (isCancellation(error) || !(failure instanceof ApplicationFailure)) return error;
   const model = failure.details?.[0] as StopModel | undefined;
   const settled = finished ? 'finished' : undone ? 'undone' : 'ended';
   const message = finished ? `${failure.message}; it had been committed, and was finished` : failure.message;
-  return ApplicationFailure.nonRetryable(message, failure.type ?? undefined, { ...model, message, details: { ...model?.details, settled } });
+  return ApplicationFailure.nonRetryable(message, failure.type ?? undefined, {
+    ...model,
+    message,
+    details: { ...model?.details, settled },
+  });
 }
