@@ -127,8 +127,8 @@ function isGranted(input: StepInput): input is GrantedInput {
 function assertOwnRun({ operation, grant }: GrantedInput, runId: string | undefined): void {
   if (grant.runId === runId) return;
   throw new Stop(
-    'operation_repeated',
-    `operation ${operation} is that of run ${grant.runId}, and this run was reset from it`,
+    'lock_lost',
+    `the lock of operation ${operation} is that of run ${grant.runId}, and this run was reset from it`,
     { operation, runId: grant.runId },
   );
 }
