@@ -42,6 +42,14 @@ export async function run(
   return { seconds: (performance.now() - begin) / 1000, stdout };
 }
 
+/** Runs a command like run(), and tells the CPU time of it and of everything that it has started. */
+export async function runWithCpu(argv: readonly string[]): Promise<Finished & { readonly cpu: CpuSeconds }> {
+  const script = 'TIMEFORMAT="%U %S"; { time "$@" 2>&3; } 3>&2 2>&1';
+  const { seconds, stdout } = await run(['bash', '-c', script, 'timed', ...argv]);
+  const [user = Number.NaN, system = Number.NaN] = (stdout.trim().split('\n').at(-1) ?? '').split(' ').map(Number);
+  return { seconds, stdout, cpu: { user, system } };
+}
+
 function readProc(path: string): string | undefined {
   try {
     return readFileSync(`/proc/${path}`, 'utf8');

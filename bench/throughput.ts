@@ -7,7 +7,7 @@ import type { BackupReport, PlanReport, RestoreReport, StepTime } from '../domai
 import { generateTree, sizeOfTree } from './generate.js';
 import type { TreeSize } from './generate.js';
 import { Installation } from './installation.js';
-import { cpuOf, run, untilQuiet } from './processes.js';
+import { cpuOf, run, runWithCpu, untilQuiet } from './processes.js';
 import type { CpuSeconds } from './processes.js';
 import { markdownTable, median, range, round } from './statistics.js';
 
@@ -195,13 +195,13 @@ function forget({ home, tree, backups, handCopy, handRestore }: Places): void {
 }
 
 async function handBackup({ tree, handCopy }: Places): Promise<Work> {
-  return await run([HAND_BACKUP, tree, handCopy]);
+  return await runWithCpu([HAND_BACKUP, tree, handCopy]);
 }
 
 /** What a careful person does with such a copy: checks it, copies it back, and has it written. */
 async function handRestore({ handCopy, handRestore: target }: Places): Promise<Work> {
   const script = 'set -e; (cd "$1" && sha256sum --quiet -c MANIFEST.sha256); cp -a "$1" "$2"; sync -f "$2"';
-  return await run(['bash', '-c', script, 'restore', handCopy, target]);
+  return await runWithCpu(['bash', '-c', script, 'restore', handCopy, target]);
 }
 
 async function holdfastBackup(installation: Installation): Promise<Work> {
@@ -300,7 +300,7 @@ export function throughputTables(result: ThroughputResult): string {
         'cache',
         'seconds: min / **median** / max',
         'sync after, s',
-        'CPU of worker and cut, s',
+        'CPU, s (holdfast: worker and cut)',
         'others busy before, cores: max',
       ],
       rows,
