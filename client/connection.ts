@@ -5,6 +5,7 @@ import { Client, Connection } from '@temporalio/client';
 import type { ConnectionOptions } from '@temporalio/client';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import { Stop } from '../domain/stop.js';
+import { closableCalls } from './closable-calls.js';
 import { ENGINE_LIMITS } from './engine-limits.js';
 import { definitionsDirectory, hostName } from './host-settings.js';
 import { engineKey, setting, stateDirectory, supervisorPaths } from './state-directory.js';
@@ -43,6 +44,8 @@ export interface EngineSession {
 
 export interface EngineConnection {
   readonly connection: Connection;
+  /** Ends every call, also one that waits to be tried again: it rejects as cancelled. */
+  readonly close: () => Promise<void>;
   readonly namespace: string;
   readonly namespaceId: string;
 }
@@ -76,9 +79,15 @@ export function clusterTarget(environment: Environment): EngineTarget | undefine
 /** Connects within ENGINE_LIMITS.connectMillis. STOP engine_unreachable, also for a namespace that is not there. */
 export async function connectEngine(target: EngineTarget): Promise<EngineConnection> {
   const { options, namespace } = target;
+  const calls = closableCalls();
   let connection: Connection | undefined;
+  const close = async (): Promise<void> => {
+    calls.end();
+    await connection?.close();
+  };
   try {
-    connection = await Connection.connect({ ...options, connectTimeout: ENGINE_LIMITS.connectMillis });
+    const { interceptors } = calls;
+    connection = await Connection.connect({ ...options, interceptors, connectTimeout: ENGINE_LIMITS.connectMillis });
     const answering = connection;
     const deadline = Date.now() + ENGINE_LIMITS.connectMillis;
     const described = await answering.withDeadline(deadline, () =>
@@ -86,9 +95,9 @@ export async function connectEngine(target: EngineTarget): Promise<EngineConnect
     );
     const namespaceId = described.namespaceInfo?.id;
     if (typeof namespaceId !== 'string' || namespaceId === '') throw new Error('the namespace has no id');
-    return { connection, namespace, namespaceId };
+    return { connection, close, namespace, namespaceId };
   } catch (error) {
-    await connection?.close();
+    await close();
     const details = {
       address: options.address,
       namespace,
@@ -112,14 +121,14 @@ export async function openEngine(options: OpenEngineOptions = {}): Promise<Engin
     return sessionOf(engine, cluster.options.address, undefined, environment);
   }
   // The cluster is asked first: a supervisor would try for much longer
-  if (cluster !== undefined) await (await connectEngine(cluster)).connection.close();
+  if (cluster !== undefined) await (await connectEngine(cluster)).close();
   const paths = supervisorPaths(stateDirectory(environment), engineKey(environment));
   const link = await supervisedEngine(paths, environment, onProgress);
   try {
     assertSameHost(link.ready(), environment);
     const { address, namespace } = link.ready();
     const engine = await connectEngine(cluster ?? { options: { address }, namespace });
-    const attachment = keepAttached(link, engine.connection, () => supervisedEngine(paths, environment, onProgress));
+    const attachment = keepAttached(link, engine.close, () => supervisedEngine(paths, environment, onProgress));
     return sessionOf(engine, address, attachment, environment);
   } catch (error) {
     link.close();
@@ -170,7 +179,7 @@ function sessionOf(
       attachment?.close();
       const failure = attachment?.failure();
       if (failure !== undefined) throw failure;
-      await connection.close();
+      await engine.close();
     },
   };
 }

@@ -3,7 +3,6 @@
 import { spawn } from 'node:child_process';
 import { closeSync, openSync, renameSync, statSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import type { Connection } from '@temporalio/client';
 import { Stop } from '../domain/stop.js';
 import { ENGINE_LIMITS } from './engine-limits.js';
 import { asEnvironmentStop, ensurePrivateDirectory } from './state-directory.js';
@@ -76,11 +75,11 @@ export interface Attachment {
 
 /**
  * Keeps a supervisor for the length of the session: one that was killed is replaced, at the same address, so that runs
- * and calls go on. Where that fails the gRPC connection is closed, which ends every call, and close() says why.
+ * and calls go on. Where that fails every call is ended, and close() says why.
  */
 export function keepAttached(
   first: SupervisorLink,
-  connection: Connection,
+  endCalls: () => Promise<void>,
   attach: () => Promise<SupervisorLink>,
 ): Attachment {
   const address = first.ready().address;
@@ -103,7 +102,7 @@ export function keepAttached(
   follow().catch(async (error: unknown) => {
     failure = error instanceof Error ? error : new Error(String(error));
     link.close();
-    await connection.close();
+    await endCalls();
   });
   const close = (): void => {
     closed = true;

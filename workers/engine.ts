@@ -25,6 +25,8 @@ export interface RunningEngine {
   readonly namespace: string;
   readonly namespaceId: string;
   readonly connection: Connection;
+  /** Ends the calls of the connection; the engine goes on. */
+  readonly close: () => Promise<void>;
   /** Absent for a cluster. */
   readonly pid?: number;
   /** Settles when the process has ended; never for a cluster. */
@@ -82,7 +84,7 @@ export async function startEngine(options: StartEngineOptions): Promise<RunningE
     writeRecord(paths.ports, ports);
     writeRecord(paths.engineRecord, { ...name, address, uiAddress, namespace: NAMESPACE });
     const stop = async (): Promise<void> => {
-      await connection.connection.close();
+      await connection.close();
       await endProcess(name, ENGINE_LIMITS.engineStopMillis);
       // Reaped, not only dead: whoever looks for it afterwards finds nothing
       await ended;
@@ -94,6 +96,7 @@ export async function startEngine(options: StartEngineOptions): Promise<RunningE
       namespace: NAMESPACE,
       namespaceId,
       connection: connection.connection,
+      close: connection.close,
       pid: name.pid,
       ended,
       stop,

@@ -174,7 +174,7 @@ async function keepEngine(supervision: Supervision, signal: AbortSignal): Promis
       supervision.announce();
     },
     onDown: (reason) => {
-      void supervision.engine?.connection.close();
+      void supervision.engine?.close();
       supervision.engine = undefined;
       supervision.progress(`temporal is down and is started again: ${reason}`);
     },
@@ -190,15 +190,16 @@ async function engineStarter(
   const { paths, environment, cluster, progress } = supervision;
   if (cluster !== undefined) {
     return async () => {
-      const { connection, namespace, namespaceId } = await connectEngine(cluster);
+      const { connection, close, namespace, namespaceId } = await connectEngine(cluster);
       const { address } = cluster.options;
       return {
         address,
         namespace,
         namespaceId,
         connection,
+        close,
         ended: new Promise(() => undefined),
-        stop: () => connection.close(),
+        stop: close,
       };
     };
   }

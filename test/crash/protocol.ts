@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto';
 import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'vitest';
 import { artefactNames, assertTreeMatches, dataPath, readArtefact } from '../../artefacts/plain.js';
 import { recoverStore } from '../../control/recovery.js';
@@ -38,12 +39,15 @@ export interface Outcome {
 
 const HOOKS: readonly HookName[] = ['quiesce', 'resume', 'detach', 'attach'];
 const REQUESTED = { requestedBy: 'test' } as const;
+/** A run whose worker died ends within this, on a machine under load too. */
+const RESULT_MILLIS_MAX = 120_000;
 let made = 0;
 
 /** Brings a store to where `protocol` can begin, kills it there, recovers, and asserts everything that must hold. */
 export async function crashAt(engine: TestEngine, point: Point): Promise<Outcome> {
   made += 1;
-  const name = `crash-${made}`;
+  // Processes of the case are found by this name: other files that run at the same time must have others
+  const name = `crash-${process.pid}-${made}`;
   const store = new TestStore(engine, name, {
     hooks: HOOKS,
     databases: [{ path: 'a.db' }, { path: 'sub/b.db' }],
@@ -85,7 +89,10 @@ async function crash(engine: TestEngine, store: TestStore, victim: Victim, point
   const digest =
     point.protocol === 'backup' ? '' : (await (await holdfast.plan(store.name, source, options)).result()).digest;
   let ended: (value: unknown) => void = () => undefined;
-  const ends = new Promise((resolve) => (ended = resolve));
+  const ends = Promise.race([
+    new Promise((resolve) => (ended = resolve)),
+    sleep(RESULT_MILLIS_MAX, null, { ref: false }),
+  ]);
   let result: Promise<{ readonly error: Error | null }> = Promise.resolve({ error: null });
   let operation = '';
   const { calls, killed } = await victim.killAt(point.at, ends, async () => {
@@ -99,15 +106,22 @@ async function crash(engine: TestEngine, store: TestStore, victim: Victim, point
     );
     void result.then(ended);
   });
+  const ending = async (): Promise<Error | null> => {
+    const late = sleep(RESULT_MILLIS_MAX, null, { ref: false });
+    const settled = await Promise.race([result, late]);
+    if (settled === null)
+      throw new Error(`the run does not end: ${JSON.stringify(await holdfast.running(store.name))}`);
+    return settled.error;
+  };
   if (!killed) {
-    const { error } = await result;
+    const error = await ending();
     if (error !== null) throw error;
   } else if (point.way === 'recover') {
     await recoverStore(await openStoreRoom(engine.definitionsDirectory, store.name), 'test');
     for (const id of [executionId(store.name), requestId(store.name, operation)]) await terminate(engine, id);
   } else {
     const other = await Victim.start(engine, victim.host);
-    const { error } = await result;
+    const error = await ending();
     if (error !== null && !(error instanceof Stop)) throw error;
     await other.kill();
   }

@@ -4,7 +4,7 @@ import type { ChildProcess } from 'node:child_process';
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { openEngine } from '../../client/connection.js';
+import { connectEngine, openEngine } from '../../client/connection.js';
 import type { EngineSession } from '../../client/connection.js';
 import { supervisorPaths } from '../../client/state-directory.js';
 import type { EngineReady } from '../../client/supervisor-link.js';
@@ -172,6 +172,44 @@ describe.skipIf(requires('temporal'))('the supervisor', () => {
     );
     expect(after).toEqual({ ...before, enginePid: after.enginePid });
     expect(await statusOf(session, 'kept')).toBe('RUNNING');
+    await session.close();
+    await untilEmpty(room);
+  });
+
+  test('a session whose supervisor is lost for good ends its calls, and its end says why', async () => {
+    const room = makeRoom();
+    const environment: Record<string, string | undefined> = { ...room.environment };
+    const session = await openEngine({ environment });
+    const { supervisorPid, workerPid, enginePid } = running(session);
+    await startOpenRun(session, 'waited-for', 'request');
+    const waiting = session.client.workflow.getHandle('waited-for').result();
+    const settled = expect(waiting).rejects.toThrow(/connection was closed|Failed to/);
+    environment['HOLDFAST_TEMPORAL_BINARY'] = '/bin/false';
+    for (const pid of [supervisorPid, workerPid, enginePid]) process.kill(pid, 'SIGKILL');
+    await settled;
+    await expect(session.close()).rejects.toMatchObject({
+      code: 'engine_unavailable',
+      details: { path: '/bin/false' },
+    });
+    await untilEmpty(room);
+  });
+
+  test('a connection that is closed while a call is being tried again ends the call', async () => {
+    const room = makeRoom();
+    const session = await open(room);
+    const { address, enginePid } = running(session);
+    const { connection, close, namespace } = await connectEngine({ options: { address }, namespace: 'default' });
+    process.kill(enginePid, 'SIGSTOP');
+    // As if the network broke: the next tries find nobody
+    const soon = performance.now() + 100;
+    const call = connection.withDeadline(Date.now() + 60_000, async () =>
+      connection.workflowService.describeNamespace({ namespace }),
+    );
+    const settled = expect(call).rejects.toMatchObject({ code: 1 });
+    process.kill(enginePid, 'SIGKILL');
+    await eventually('a try has failed', () => performance.now() > soon);
+    await close();
+    await settled;
     await session.close();
     await untilEmpty(room);
   });
