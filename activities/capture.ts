@@ -9,6 +9,8 @@ export interface CapturedDatabase extends Metadata {
   readonly root: string;
   readonly path: string;
   readonly sizeBytes: number;
+  /** Of the copy, lower-case hex. */
+  readonly sha256: string;
 }
 
 export interface Capture {

@@ -11,6 +11,7 @@ import { critical } from '../control/lock.js';
 import type { RoomRoot } from '../control/store-room.js';
 import { debtsOf } from '../domain/journal.js';
 import { Stop } from '../domain/stop.js';
+import { hashFiles } from '../files/copy.js';
 import { removeTree } from '../files/durable.js';
 import { takeCut } from '../sqlite/cut.js';
 import type { CutInstant, DatabasesCut } from '../sqlite/cut.js';
@@ -164,13 +165,16 @@ async function makeDirectories(partial: string, all: readonly RootMembers[]): Pr
   }
 }
 
+/** With the digest of each copy, by its target. */
+type HashedCut = DatabasesCut & { readonly hashes: ReadonlyMap<string, string> };
+
 async function cutDatabases(
   context: StepContext,
   partial: string,
   all: readonly RootMembers[],
   onInstant: (instant: CutInstant) => void,
   signal: AbortSignal,
-): Promise<DatabasesCut> {
+): Promise<HashedCut> {
   const { backup } = context.room.definition;
   const databases = all.flatMap(({ root, members }) =>
     members.databases.map((member) => ({
@@ -183,8 +187,9 @@ async function cutDatabases(
     members.files.filter(({ tree }) => tree.policy === 'append').map(({ entry }) => livePath(root, entry.path)),
   );
   const hasFiles = all.some(({ members }) => members.files.length > 0);
-  if (databases.length === 0) return cutWithoutDatabases(onInstant, statAtCut);
-  return takeCut(
+  if (databases.length === 0) return { ...cutWithoutDatabases(onInstant, statAtCut), hashes: new Map() };
+  const hashes = new Map<string, string>();
+  const cut = await takeCut(
     {
       databases,
       lockWrites: databases.length > 1 || hasFiles,
@@ -195,10 +200,15 @@ async function cutDatabases(
     },
     {
       onInstant,
+      // While the next is copied: it is still in memory
+      onCopied: async ({ target }) => {
+        for (const { sha256 } of await hashFiles([{ source: target }], { signal })) hashes.set(target, sha256);
+      },
       onProgress: (progress) => context.report({ bytesDone: progress.bytesDone }),
       signal,
     },
   );
+  return { ...cut, hashes };
 }
 
 /** A store of trees alone: there is nothing to lock, the walks before and after hold the instant between them. */
@@ -212,16 +222,20 @@ function cutWithoutDatabases(onInstant: (instant: CutInstant) => void, statAtCut
   return { ...instant, pinMillis: 0, rollbackJournalPauseMillis: 0, databases: [] };
 }
 
-function databasesOf(partial: string, all: readonly RootMembers[], cut: DatabasesCut): Capture['databases'] {
+function databasesOf(partial: string, all: readonly RootMembers[], cut: HashedCut): Capture['databases'] {
   const sizes = new Map(cut.databases.map((database) => [database.target, database.sizeBytes]));
   return all.flatMap(({ root, members }: { root: RoomRoot; members: RootMembers['members'] }) =>
     members.databases.map(({ entry }) => {
-      const sizeBytes = sizes.get(dataPath(partial, { root: root.definition.name, path: entry.path }));
-      if (sizeBytes === undefined) throw new Error(`defect: ${dirname(entry.path)} has a database that was not cut`);
+      const target = dataPath(partial, { root: root.definition.name, path: entry.path });
+      const sizeBytes = sizes.get(target);
+      const sha256 = cut.hashes.get(target);
+      if (sizeBytes === undefined || sha256 === undefined)
+        throw new Error(`defect: ${dirname(entry.path)} has a database that was not cut`);
       return {
         root: root.definition.name,
         path: entry.path,
         sizeBytes,
+        sha256,
         ...metadataOf(entry, livePath(root, entry.path)),
       };
     }),

@@ -9,7 +9,6 @@ import { treeOf } from '../control/store-room.js';
 import type { DatabaseDefinition } from '../domain/definition.js';
 import type { FileEntry, ManifestDatabase } from '../domain/manifest.js';
 import type { RestorePlan } from '../domain/plan.js';
-import { hashFiles } from '../files/copy.js';
 import { syncFilesystem } from '../files/durable.js';
 import { checkDatabase } from '../sqlite/check.js';
 import { applicationOf } from './application.js';
@@ -39,17 +38,10 @@ async function checkCapture(
 ): Promise<{ readonly databases: number; readonly verdictsKept: number }> {
   const { room, signal } = context;
   const capture = await readCapture(input.partial);
-  const paths = capture.databases.map((database) => dataPath(input.partial, database));
-  const bytesTotal = capture.databases.reduce((sum, database) => sum + database.sizeBytes, 0);
-  context.report({ phase: 'hash the copies', bytesTotal, filesTotal: paths.length });
-  const hashes = await hashFiles(
-    paths.map((source) => ({ source })),
-    { signal, onProgress: (bytesDone, filesDone) => context.report({ bytesDone, filesDone }) },
-  );
   const known = await withControlDatabase(room.controlDirectory, (database) =>
-    hashes.map(({ sha256 }) => database.verdict(sha256)),
+    capture.databases.map(({ sha256 }) => database.verdict(sha256)),
   );
-  context.report({ phase: 'check the copies', filesDone: 0 });
+  context.report({ phase: 'check the copies', filesTotal: capture.databases.length, filesDone: 0 });
   let filesDone = 0;
   const checked = await Promise.all(
     capture.databases.map(async (captured, index): Promise<ManifestDatabase> => {
@@ -62,11 +54,7 @@ async function checkCapture(
       return { root: captured.root, path: captured.path, integrityCheckedAt: verdict ?? now(), ...facts };
     }),
   );
-  const entries = capture.databases.map(({ ...captured }, index): FileEntry => {
-    const hash = hashes[index];
-    if (hash === undefined) throw new Error('defect: a copy without its digest');
-    return { type: 'database', ...captured, sha256: hash.sha256 };
-  });
+  const entries = capture.databases.map((captured): FileEntry => ({ type: 'database', ...captured }));
   await writeFacts(input.partial, {
     databases: checked,
     entries,
@@ -74,7 +62,7 @@ async function checkCapture(
   });
   await critical(room, input.grant, (database) => {
     for (const [index, { integrityCheckedAt }] of checked.entries()) {
-      const sha256 = hashes[index]?.sha256;
+      const sha256 = capture.databases[index]?.sha256;
       if (sha256 !== undefined) database.recordVerdict(sha256, integrityCheckedAt);
     }
   });

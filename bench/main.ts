@@ -3,7 +3,7 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, release, tmpdir, totalmem } from 'node:os';
 import { join, resolve } from 'node:path';
-import { parseArgs } from 'node:util';
+import { Argument, Command } from 'commander';
 import { HOLDFAST_VERSION } from '../domain/version.js';
 import { measurePause, pauseTables } from './pause.js';
 import { measureTemporal, temporalTables } from './temporal.js';
@@ -57,20 +57,27 @@ function machine(): object {
   };
 }
 
-async function main(): Promise<void> {
-  const { values, positionals } = parseArgs({
-    allowPositionals: true,
-    options: {
-      json: { type: 'string' },
-      small: { type: 'boolean', default: false },
-      directory: { type: 'string' },
-      seed: { type: 'string', default: '42' },
-      repeats: { type: 'string', default: '3' },
-    },
+interface Options {
+  readonly json?: string;
+  readonly small: boolean;
+  readonly directory?: string;
+  readonly seed: string;
+  readonly repeats: string;
+}
+
+const program = new Command('npm run bench --')
+  .description('Measures holdfast on this machine: tables on stdout, and all figures as JSON in a file.')
+  .addArgument(new Argument('[parts...]', 'what to measure; all by default').choices(PARTS))
+  .option('--json <file>', 'writes every single measurement there')
+  .option('--small', 'a small tree and few repeats: whether it works, not how fast it is', false)
+  .option('--directory <dir>', 'where everything is made, and the tree is left; a temporary one by default')
+  .option('--seed <number>', 'of the generated tree', '42')
+  .option('--repeats <number>', 'of each pair of throughput', '3')
+  .action(async (parts: readonly Part[], options: Options) => {
+    await main(parts.length === 0 ? PARTS : parts, options);
   });
-  const parts = positionals.length === 0 ? PARTS : PARTS.filter((part) => positionals.includes(part));
-  if (positionals.some((name) => !PARTS.some((part) => part === name)))
-    throw new Error(`parts are ${PARTS.join(', ')}`);
+
+async function main(parts: readonly Part[], values: Options): Promise<void> {
   const directory =
     values.directory === undefined ? mkdtempSync(join(tmpdir(), 'holdfast-bench-')) : resolve(values.directory);
   mkdirSync(directory, { recursive: true });
@@ -95,4 +102,4 @@ async function main(): Promise<void> {
     writeFileSync(values.json, `${JSON.stringify({ machine: machine(), small: values.small, ...results }, null, 2)}\n`);
 }
 
-await main();
+await program.parseAsync();

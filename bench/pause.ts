@@ -228,7 +228,7 @@ async function cutOnce(paths: readonly string[], target: string): Promise<Cut> {
         pinSecondsMax: LIMITS.pinSecondsMax,
         walGrowthBytesMax: LIMITS.walGrowthBytesMax,
       },
-      { onInstant: () => void (instantAt = now()), onProgress: () => undefined },
+      { onInstant: () => void (instantAt = now()), onCopied: () => undefined, onProgress: () => undefined },
     );
     const { pauseMillis: heldMillis, lockTries, waitedMillis } = cut;
     return { window: { begin, end: now() }, heldMillis, lockTries, waitedMillis, toInstantMillis: instantAt - begin };

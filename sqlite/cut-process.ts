@@ -68,6 +68,7 @@ async function cut(
     if (!member.isWal && member.database.locking === 'sqlite') {
       rollbackJournalPauseMillis = Math.max(rollbackJournalPauseMillis, locked.millisSinceFirstLock());
     }
+    send({ type: 'copied', copy: result });
     copied.set(member, result);
     bytesBefore += result.sizeBytes;
     databasesDone += 1;

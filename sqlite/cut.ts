@@ -74,12 +74,15 @@ export interface CutHandlers {
    * takeCut settles only when its promise has, whatever became of the copies.
    */
   readonly onInstant: (instant: CutInstant) => void | Promise<void>;
+  /** One target is whole and its snapshot dropped; a promise is waited for, and its failure is the cut's, as above. */
+  readonly onCopied: (copy: DatabaseCopied) => void | Promise<void>;
   readonly onProgress: (progress: CutProgress) => void;
   readonly signal?: AbortSignal | undefined;
 }
 
 export type CutEvent =
   | { readonly type: 'instant'; readonly instant: CutInstant }
+  | { readonly type: 'copied'; readonly copy: DatabaseCopied }
   | { readonly type: 'progress'; readonly progress: CutProgress };
 
 /**
@@ -93,7 +96,15 @@ export function takeCut(request: CutRequest, handlers: CutHandlers): Promise<Dat
     program: new URL('./cut-process.js', import.meta.url),
     request,
     signal: handlers.signal,
-    onEvent: (event) =>
-      event.type === 'instant' ? handlers.onInstant(event.instant) : handlers.onProgress(event.progress),
+    onEvent: (event) => {
+      switch (event.type) {
+        case 'instant':
+          return handlers.onInstant(event.instant);
+        case 'copied':
+          return handlers.onCopied(event.copy);
+        case 'progress':
+          return handlers.onProgress(event.progress);
+      }
+    },
   });
 }

@@ -138,6 +138,14 @@ describe('its process ends', () => {
       onInstant: () => Promise.reject(new Error('the tree changed')),
     });
     await expect(cut).rejects.toThrow('the tree changed');
+    const last = takeCut(cutRequest([stage.database('b.db')]), {
+      ...QUIET,
+      onCopied: async () => {
+        await sleep(300);
+        throw new Error('the copy cannot be read');
+      },
+    });
+    await expect(last).rejects.toThrow('the copy cannot be read');
   });
 
   test('by a kill from outside, as an ordinary error', async () => {

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import Database from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { takeCut } from '../../sqlite/cut.js';
-import type { CutInstant, CutProgress } from '../../sqlite/cut.js';
+import type { CutInstant, CutProgress, DatabaseCopied } from '../../sqlite/cut.js';
 import { QUIET, Stage, chainLength, childrenRunning, cutRequest, sha256Of } from './support/actors.js';
 
 let stage: Stage;
@@ -132,11 +132,14 @@ describe('what is reported', () => {
     writeFileSync(log, 'twelve bytes');
     const before = Date.now();
     const instants: CutInstant[] = [];
+    const copies: DatabaseCopied[] = [];
     const progress: CutProgress[] = [];
     const result = await takeCut(cutRequest([path], { statAtCut: [log] }), {
       onInstant: (instant) => void instants.push(instant),
+      onCopied: (copy) => void copies.push(copy),
       onProgress: (step) => void progress.push(step),
     });
+    expect(copies).toEqual(result.databases);
     const [instant] = instants;
     expect(instants).toHaveLength(1);
     expect(instant?.statAtCut).toEqual([{ path: log, sizeBytes: 12, inode: String(statSync(log).ino) }]);

@@ -123,7 +123,11 @@ export function cutRequest(sources: readonly string[], overrides: Partial<CutReq
   };
 }
 
-export const QUIET: CutHandlers = { onInstant: () => undefined, onProgress: () => undefined };
+export const QUIET: CutHandlers = {
+  onInstant: () => undefined,
+  onCopied: () => undefined,
+  onProgress: () => undefined,
+};
 
 /** Highest row, with proof that every row up to it is there and the file is whole. */
 export function chainLength(path: string): number {
