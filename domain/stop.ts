@@ -277,16 +277,16 @@ export const STOPS = {
   },
   // 77: permission or approval
   approval_missing: {
-    title: 'the plan is not approved',
+    title: 'the confirmation is missing',
     exit: 77,
     safe: LIVE_UNTOUCHED,
-    remedy: 'read the plan, then give its digest with --confirm',
+    remedy: 'read what is shown, the plan or the owner of the lock, then give its digest or its operation with --confirm',
   },
   approval_mismatch: {
-    title: 'the approval is for another plan',
+    title: 'something else was confirmed',
     exit: 77,
     safe: LIVE_UNTOUCHED,
-    remedy: 'read the plan again, and confirm the digest that it shows',
+    remedy: 'look again at the plan or the owner of the lock, and confirm what is shown now',
   },
   approval_expired: { title: 'nobody approved the plan in time', exit: 77, safe: LIVE_UNTOUCHED, remedy: 'plan again' },
   owner_differs: {
