@@ -112,7 +112,6 @@ async function copyIn(input: PlannedInput, context: StepContext, { path, manifes
     })),
     {
       signal: context.signal,
-      fsyncEach: false,
       onProgress: (bytesDone, filesDone) => context.report({ bytesDone, filesDone }),
     },
   );

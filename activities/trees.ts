@@ -1,5 +1,6 @@
 // The trees of a cut, read by their policies (DESIGN.md "The cut", step 4). Files are hashed as they are copied.
 import { mkdir } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
 import { dataPath } from '../artefacts/plain.js';
 import type { StoreRoom } from '../control/store-room.js';
 import type { CutReport, DirectoryEntry, FileEntry } from '../domain/manifest.js';
@@ -52,7 +53,8 @@ export async function copyTrees(
   context.report({ filesTotal });
   const results = await copyFiles(jobs, {
     signal,
-    fsyncEach: false,
+    // The cut copies meanwhile, and whoever waits for its pins to be dropped waits for that
+    threadsMax: Math.max(1, availableParallelism() - 1),
     onProgress: (bytesDone, filesDone) => context.report({ bytesDone, filesDone }),
   });
   const directories = listed.flatMap(({ root, members }) =>

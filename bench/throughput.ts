@@ -2,6 +2,7 @@
 // taking turns. `holdfast up` runs; a command is timed from its start to its exit, validation included.
 import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { BackupReport, PlanReport, RestoreReport, StepTime } from '../domain/protocol.js';
 import { generateTree, sizeOfTree } from './generate.js';
@@ -49,6 +50,7 @@ export interface ThroughputResult {
   readonly peakMib: Readonly<Record<string, number>>;
 }
 
+const DELETIONS_FORGOTTEN_SECONDS = 370;
 const STORE = 'bench';
 const HAND_BACKUP = fileURLToPath(new URL('../../bench/hand-backup.sh', import.meta.url));
 
@@ -83,6 +85,7 @@ export async function measureThroughput(
     await installation.watched(async () => {
       for (const cache of caches) {
         rmSync(join(home, 'trash'), { recursive: true, force: true });
+        await untilDeletionsAreForgotten(home, settings.scale, say);
         for (let repeat = 1; repeat <= settings.repeats; repeat += 1) {
           for (const measured of await oneRepeat(installation, places, cache, repeat)) {
             measurements.push(measured);
@@ -192,6 +195,17 @@ function forget({ home, tree, backups, handCopy, handRestore }: Places): void {
     if (existsSync(path)) renameSync(path, join(trash, String(index)));
   }
   mkdirSync(backups, { recursive: true, mode: 0o700 });
+}
+
+/**
+ * ext4 passes over the inodes of files that were deleted less than a minute ago, or six while they are not written back,
+ * one by one for each file that is made: many thousands cost whoever makes files more than his own work.
+ */
+async function untilDeletionsAreForgotten(home: string, scale: number, say: (line: string) => void): Promise<void> {
+  if (scale < 1) return;
+  say(`waiting ${DELETIONS_FORGOTTEN_SECONDS} s, until ext4 has forgotten what was deleted`);
+  await run(['sync', '-f', home]);
+  await sleep(DELETIONS_FORGOTTEN_SECONDS * 1000);
 }
 
 async function handBackup({ tree, handCopy }: Places): Promise<Work> {

@@ -280,7 +280,8 @@ export const STOPS = {
     title: 'the confirmation is missing',
     exit: 77,
     safe: LIVE_UNTOUCHED,
-    remedy: 'read what is shown, the plan or the owner of the lock, then give its digest or its operation with --confirm',
+    remedy:
+      'read what is shown, the plan or the owner of the lock, then give its digest or its operation with --confirm',
   },
   approval_mismatch: {
     title: 'something else was confirmed',

@@ -1,7 +1,7 @@
 // The thread side of files/copy.ts: reads each byte once, hashes and writes it. Synchronous calls on purpose: for
 // thousands of small files they are several times faster than promises, and a thread has nothing else to do.
 import { createHash } from 'node:crypto';
-import { closeSync, constants, fstatSync, fsyncSync, openSync, readSync, writeSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readSync, writeSync } from 'node:fs';
 import type { BigIntStats } from 'node:fs';
 import { Stop } from '../domain/stop.js';
 import type { StopCode, StopDetails } from '../domain/stop.js';
@@ -24,8 +24,6 @@ export interface ReadJob {
   readonly expected?: ExpectedFile;
   /** Policy `append`: only the first so many bytes; the file may be longer by now. */
   readonly lengthBytes?: number;
-  /** fsync this target. */
-  readonly sync?: boolean;
 }
 
 export interface ReadResult {
@@ -76,7 +74,6 @@ function readFile(job: ReadJob, counters: BigInt64Array): ReadResult {
     let result: ReadResult;
     try {
       result = pump(job, source, target, counters);
-      if (target !== null && job.sync === true) fsyncSync(target);
     } finally {
       if (target !== null) closeSync(target);
     }

@@ -1,6 +1,6 @@
 // Copies and hashes files in threads, off the event loop, each byte read once (F-9, F-14). Nothing is made durable
-// file by file unless asked: staging is synced as a whole by one syncFilesystem of the caller, who also drops
-// staging after a STOP, because targets that were written until then stay.
+// file by file: staging is synced as a whole by one syncFilesystem of the caller, who also drops staging after a STOP,
+// because targets that were written until then stay.
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { Piscina } from 'piscina';
@@ -26,8 +26,8 @@ export interface ReadOptions {
 }
 
 export interface CopyOptions extends ReadOptions {
-  /** fsync every target; for few files that must be durable at once. */
-  readonly fsyncEach: boolean;
+  /** At most so many at once, when something else is to have a processor to itself. */
+  readonly threadsMax?: number;
 }
 
 const THREADS_MAX = 8;
@@ -59,8 +59,8 @@ function pool(): Piscina<Batch, BatchOutcome> {
  * @throws Stop source_changed (a live file, `expected.inode` given), file_missing, symlink_found, checksum_mismatch,
  * target_exists, cancelled, no_space, permission_denied, io_error
  */
-export async function copyFiles(jobs: readonly CopyJob[], options: CopyOptions): Promise<ReadResult[]> {
-  return await readAll(options.fsyncEach ? jobs.map((job) => ({ ...job, sync: true })) : jobs, options);
+export async function copyFiles(jobs: readonly CopyJob[], options: CopyOptions = {}): Promise<ReadResult[]> {
+  return await readAll(jobs, options);
 }
 
 /** Hashes files like copyFiles, without writing. Throws the same Stops but those of targets. */
@@ -68,7 +68,7 @@ export async function hashFiles(jobs: readonly HashJob[], options: ReadOptions =
   return await readAll(jobs, options);
 }
 
-async function readAll(jobs: readonly ReadJob[], options: ReadOptions): Promise<ReadResult[]> {
+async function readAll(jobs: readonly ReadJob[], options: CopyOptions): Promise<ReadResult[]> {
   if (options.signal?.aborted === true) throw new Stop('cancelled', 'reading was given up before it began');
   const counters = new BigInt64Array(new SharedArrayBuffer(3 * 8));
   let wasCancelled = false;
@@ -102,7 +102,7 @@ async function readAll(jobs: readonly ReadJob[], options: ReadOptions): Promise<
         throw error;
       }
     };
-    const outcomes = await Promise.allSettled(batchesOf(jobs).map(run));
+    const outcomes = await settleInTurn(batchesOf(jobs), options.threadsMax ?? THREADS_MAX, run);
     report();
     return resultsOf(outcomes, wasCancelled);
   } finally {
@@ -110,6 +110,22 @@ async function readAll(jobs: readonly ReadJob[], options: ReadOptions): Promise<
     instance.off('error', fail);
     options.signal?.removeEventListener('abort', cancel);
   }
+}
+
+/** The outcome of each item, in order; at most `lanesMax` are under way. */
+async function settleInTurn<Item, Outcome>(
+  items: readonly Item[],
+  lanesMax: number,
+  work: (item: Item) => Promise<Outcome>,
+): Promise<readonly PromiseSettledResult<Outcome>[]> {
+  const outcomes: PromiseSettledResult<Outcome>[] = [];
+  const waiting = items.entries();
+  const lane = async (): Promise<void> => {
+    // The lanes share one iterator: each takes the next item that nobody has
+    for (const [index, item] of waiting) [outcomes[index]] = await Promise.allSettled([work(item)]);
+  };
+  await Promise.all(Array.from({ length: lanesMax }, lane));
+  return outcomes;
 }
 
 /** Many small files a batch, because passing one to a thread costs more than reading it; a large file alone. */

@@ -16,6 +16,9 @@ export interface Locked {
 
 const BACK_OFF_MICROS_MIN = 300;
 const BACK_OFF_MICROS_MAX = 20_000;
+/** So many times as long as the try that failed: whoever met our locks during it is let alone for most of the time. */
+const BACK_OFF_FACTOR_MIN = 4;
+const BACK_OFF_FACTOR_MAX = 16;
 
 /**
  * Takes every lock, pins every snapshot, examines `statAtCut`, and drops the locks of WAL databases.
@@ -27,15 +30,21 @@ export async function lockTogether(
   timeoutMillis: number,
 ): Promise<Locked> {
   const beginning = performance.now();
-  let capMicros = BACK_OFF_MICROS_MIN * 2;
   for (let tries = 1; ; tries += 1) {
-    const locked = tryTogether(members, statAtCut, tries, performance.now() - beginning);
+    const tryingAt = performance.now();
+    const locked = tryTogether(members, statAtCut, tries, tryingAt - beginning);
     if (locked !== null) return locked;
-    const waitedMillis = performance.now() - beginning;
-    if (waitedMillis >= timeoutMillis) throw refusal(members, tries, waitedMillis);
-    await backOff(randomInt(BACK_OFF_MICROS_MIN, capMicros));
-    capMicros = Math.min(BACK_OFF_MICROS_MAX, capMicros * 2);
+    const now = performance.now();
+    if (now - beginning >= timeoutMillis) throw refusal(members, tries, now - beginning);
+    await backOff(backOffMicros((now - tryingAt) * 1000));
   }
+}
+
+/** At random, so that a writer with a rhythm of its own is not met at the same beat each time. */
+function backOffMicros(tryMicros: number): number {
+  const within = (micros: number): number =>
+    Math.round(Math.min(BACK_OFF_MICROS_MAX, Math.max(BACK_OFF_MICROS_MIN, micros)));
+  return randomInt(within(BACK_OFF_FACTOR_MIN * tryMicros), within(BACK_OFF_FACTOR_MAX * tryMicros) + 1);
 }
 
 /** One try. Synchronous throughout: nothing else of this process runs while writers wait. */

@@ -44,7 +44,7 @@ describe('copyFiles', () => {
       return { source, target: join(directory, 'to', `${index}`), expected: factsOf(source) };
     });
     const seen: [number, number][] = [];
-    const results = await copyFiles(jobs, { fsyncEach: true, onProgress: (bytes, files) => seen.push([bytes, files]) });
+    const results = await copyFiles(jobs, { threadsMax: 1, onProgress: (bytes, files) => seen.push([bytes, files]) });
     expect(results).toEqual(contents.map((content) => ({ sha256: sha256(content), sizeBytes: content.length })));
     for (const [index, content] of contents.entries())
       expect(readFileSync(join(directory, 'to', `${index}`)).equals(content)).toBe(true);
@@ -92,11 +92,9 @@ describe('copyFiles', () => {
     const source = join(directory, 'a');
     const expected = factsOf(source);
     change(source);
-    expect(
-      await codeOf(
-        async () => await copyFiles([{ source, target: join(directory, 'b'), expected }], { fsyncEach: false }),
-      ),
-    ).toBe('source_changed');
+    expect(await codeOf(async () => await copyFiles([{ source, target: join(directory, 'b'), expected }]))).toBe(
+      'source_changed',
+    );
   });
 
   test('a file that grows while it is read is source_changed, even when nothing was expected of it', async () => {
@@ -124,11 +122,11 @@ describe('copyFiles', () => {
     const { inode } = factsOf(source);
     appendFileSync(source, ' and more');
     const job = { source, target: join(directory, 'copy'), lengthBytes: 5, expected: { inode: inode ?? '' } };
-    expect(await copyFiles([job], { fsyncEach: false })).toEqual([{ sha256: sha256('first'), sizeBytes: 5 }]);
+    expect(await copyFiles([job])).toEqual([{ sha256: sha256('first'), sizeBytes: 5 }]);
     truncateSync(source, 3);
-    expect(
-      await codeOf(async () => await copyFiles([{ ...job, target: join(directory, 'again') }], { fsyncEach: false })),
-    ).toBe('source_changed');
+    expect(await codeOf(async () => await copyFiles([{ ...job, target: join(directory, 'again') }]))).toBe(
+      'source_changed',
+    );
   });
 
   test('a copy with other bytes or another size than recorded is checksum_mismatch, an absent one file_missing', async () => {
@@ -153,10 +151,7 @@ describe('copyFiles', () => {
     symlinkSync('nowhere', join(directory, 'dangling'));
     for (const name of ['there', 'link', 'dangling']) {
       expect(
-        await codeOf(
-          async () =>
-            await copyFiles([{ source: join(directory, 'a'), target: join(directory, name) }], { fsyncEach: false }),
-        ),
+        await codeOf(async () => await copyFiles([{ source: join(directory, 'a'), target: join(directory, name) }])),
       ).toBe('target_exists');
     }
     expect(readFileSync(join(directory, 'there'), 'utf8') + readFileSync(join(directory, 'behind'), 'utf8')).toBe(
