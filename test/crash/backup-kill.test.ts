@@ -9,7 +9,7 @@ describe.skipIf(requires('temporal', 'strace'))('a worker killed anywhere in a b
 
   test(
     'T-7: a worker killed anywhere in a backup leaves the store as it was, running and unlocked, and every published backup whole',
-    { timeout: 900_000 },
+    { timeout: 1_800_000 },
     async () => {
       const { points, tried } = await crashEverywhere(engine(), 'backup', 'root', crashEvery());
       console.log(`backup: ${tried} of ${points} crash points`);

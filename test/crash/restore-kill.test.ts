@@ -9,7 +9,7 @@ describe.skipIf(requires('temporal', 'strace'))('a worker killed anywhere in a r
 
   test(
     'T-7: a worker killed anywhere in a restore leaves the old store or the new one, in mode `root`',
-    { timeout: 900_000 },
+    { timeout: 1_800_000 },
     async () => {
       const { points, tried, olds, news } = await crashEverywhere(engine(), 'restore', 'root', crashEvery());
       console.log(`restore in mode root: ${tried} of ${points} crash points, ${olds} old, ${news} new`);
@@ -19,7 +19,7 @@ describe.skipIf(requires('temporal', 'strace'))('a worker killed anywhere in a r
 
   test.skipIf(requires('mount'))(
     'T-7: a worker killed anywhere in a restore leaves the old store or the new one, in mode `entries`',
-    { timeout: 900_000 },
+    { timeout: 1_800_000 },
     async () => {
       const { points, tried, olds, news } = await crashEverywhere(engine(), 'restore', 'entries', crashEvery());
       console.log(`restore in mode entries: ${tried} of ${points} crash points, ${olds} old, ${news} new`);
