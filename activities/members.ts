@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { DatabaseDefinition } from '../domain/definition.js';
+import { Stop } from '../domain/stop.js';
 import type { RoomRoot, StoreRoom } from '../control/store-room.js';
 import { matchesPath, selectMembers } from '../files/members.js';
 import type { DatabaseMember, Members } from '../files/members.js';
@@ -23,6 +24,24 @@ export async function membersOf(room: StoreRoom): Promise<readonly RootMembers[]
   return all;
 }
 
+/**
+ * A pattern that matches nothing is an unmounted volume or a moved directory as likely as a store without databases:
+ * only the definition can say which. Asked of a store that is to be backed up, not of one that is to be replaced.
+ * @throws Stop member_missing
+ */
+export function assertPatternsMatch(all: readonly RootMembers[]): void {
+  for (const { root, members } of all) {
+    for (const definition of root.definition.databases) {
+      if (definition.optional || members.databases.some(({ entry }) => matchesPath(definition.path, entry.path)))
+        continue;
+      throw new Stop('member_missing', `no database matches ${definition.path}`, {
+        root: root.definition.name,
+        path: definition.path,
+      });
+    }
+  }
+}
+
 /** A database that only its magic gave away has nothing that is asked of it but its integrity. */
 export const UNLISTED: DatabaseDefinition = {
   path: '',
@@ -31,6 +50,7 @@ export const UNLISTED: DatabaseDefinition = {
   appendOnly: [],
   migrations: null,
   locking: 'sqlite',
+  optional: true,
 };
 
 /** The first entry of the definition that names a database, by path or glob; undefined when none does. */

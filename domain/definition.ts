@@ -27,6 +27,8 @@ export interface DatabaseDefinition {
   readonly migrations: MigrationsDefinition | null;
   /** `none`: the writer takes no file locks; captured only while the quiesce hook holds it. */
   readonly locking: 'sqlite' | 'none';
+  /** May be absent, or, for a glob, match nothing: else the absent is never taken for the empty. */
+  readonly optional: boolean;
 }
 
 export interface TreeDefinition {

@@ -67,8 +67,7 @@ function below(path: string, directory: string): string | null {
  */
 export function listedDatabases(root: RootDefinition, entries: readonly WalkedEntry[]): DatabaseMember[] {
   const patterns = root.databases.map((definition) => {
-    const glob = isGlob(definition.path) ? compile([definition.path]) : null;
-    return { definition, matches: glob ?? ((path: string) => path === definition.path), isGlob: glob !== null };
+    return { definition, matches: matcherOf(definition.path), isGlob: isGlob(definition.path) };
   });
   const found: { entry: WalkedEntry; definition: DatabaseDefinition; byGlob: boolean }[] = [];
   const seen = new Set<DatabaseDefinition>();
@@ -78,7 +77,9 @@ export function listedDatabases(root: RootDefinition, entries: readonly WalkedEn
     seen.add(pattern.definition);
     found.push({ entry, definition: pattern.definition, byGlob: pattern.isGlob });
   }
-  const missing = patterns.find((pattern) => !pattern.isGlob && !seen.has(pattern.definition));
+  const missing = patterns.find(
+    (pattern) => !pattern.isGlob && !pattern.definition.optional && !seen.has(pattern.definition),
+  );
   if (missing !== undefined)
     throw new Stop('member_missing', `database ${missing.definition.path} does not exist`, {
       root: root.name,
@@ -308,5 +309,11 @@ function allowsNothing(policy: TreePolicy): boolean {
 
 /** True when a definition's path, which may be a glob, names this path. */
 export function matchesPath(pattern: string, path: string): boolean {
-  return isGlob(pattern) ? compile([pattern])(path) : pattern === path;
+  return matcherOf(pattern)(path);
+}
+
+/** A glob also names the file that is called like that, letter by letter: `orders[1].db`. */
+function matcherOf(pattern: string): Matcher {
+  const glob = isGlob(pattern) ? compile([pattern]) : () => false;
+  return (path) => path === pattern || glob(path);
 }

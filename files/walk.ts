@@ -132,14 +132,8 @@ function kindOf(facts: BigIntStats): WalkedKind {
 
 function hasMagic(path: string, facts: BigIntStats): boolean {
   if (facts.size < SQLITE_MAGIC.length) return false;
-  let descriptor: number;
-  try {
-    // Not blocking and not following, in case that a FIFO or a link has taken the file's place.
-    descriptor = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
-  } catch (error) {
-    if (hasErrno(error, 'ENOENT', 'ELOOP', 'ENXIO')) return false;
-    throw translateErrno(error, { path });
-  }
+  const descriptor = openToLook(path);
+  if (descriptor === null) return false;
   try {
     const head = Buffer.alloc(SQLITE_MAGIC.length);
     return readSync(descriptor, head, 0, head.length, 0) === head.length && head.equals(SQLITE_MAGIC);
@@ -147,6 +141,24 @@ function hasMagic(path: string, facts: BigIntStats): boolean {
     throw translateErrno(error, { path });
   } finally {
     closeSync(descriptor);
+  }
+}
+
+/** null: gone, or no file any more. */
+function openToLook(path: string): number | null {
+  // Not blocking and not following, in case that a FIFO or a link has taken the file's place.
+  const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+  try {
+    try {
+      return openSync(path, flags | constants.O_NOATIME);
+    } catch (error) {
+      // Only the owner of a file may keep its access time.
+      if (!hasErrno(error, 'EPERM')) throw error;
+      return openSync(path, flags);
+    }
+  } catch (error) {
+    if (hasErrno(error, 'ENOENT', 'ENOTDIR', 'ELOOP', 'ENXIO')) return null;
+    throw translateErrno(error, { path });
   }
 }
 

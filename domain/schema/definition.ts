@@ -35,6 +35,7 @@ const database = z.strictObject({
     .nullable()
     .default(null),
   locking: z.enum(['sqlite', 'none']).default('sqlite'),
+  optional: z.boolean().default(false),
 });
 
 const tree = z.strictObject({

@@ -8,6 +8,7 @@ import {
   openSync,
   renameSync,
   rmSync,
+  statSync,
   symlinkSync,
   utimesSync,
   writeFileSync,
@@ -46,6 +47,7 @@ function definition(
       appendOnly: [],
       migrations: null,
       locking: 'sqlite',
+      optional: false,
     })),
     trees: trees.map((tree) => ({ path: '.', include: ['**'], exclude: [], policy: 'verify', ...tree })),
   };
@@ -59,6 +61,14 @@ const paths = (list: readonly ({ entry: { path: string } } | { path: string })[]
   list.map((item) => ('entry' in item ? item.entry.path : item.path));
 
 describe('walkTree', () => {
+  test('leaves the access times of what it looks into', async () => {
+    const directory = temporaryDirectory();
+    fill(directory, { file: 'twenty bytes of text.' });
+    utimesSync(join(directory, 'file'), 1, 2);
+    await walkTree(directory, detect);
+    expect(statSync(join(directory, 'file')).atimeMs).toBe(1000);
+  });
+
   test('tells everything in the order of bytes, the directory itself first, and follows no link', async () => {
     const directory = temporaryDirectory();
     fill(directory, {
@@ -178,6 +188,13 @@ describe('selectMembers', () => {
       members.dropped,
     ].flatMap((list) => paths(list));
     expect(all.sort()).toEqual(paths(await walkTree(directory, detect)).sort());
+  });
+
+  test('a name with the characters of a glob is named by itself, letter by letter', async () => {
+    const directory = temporaryDirectory();
+    for (const name of ['orders[1].db', 'orders1.db', 'a{1}.db']) makeDatabase(join(directory, name));
+    const members = await select(definition(directory, ['orders[1].db', 'a{1}.db'], []));
+    expect(paths(members.databases)).toEqual(['a{1}.db', 'orders1.db', 'orders[1].db']);
   });
 
   test('a glob that matches sidecars means the databases', async () => {

@@ -208,6 +208,19 @@ describe.skipIf(requires('temporal'))('backup', () => {
     expect(column(join(report.artefact, 'data/data/c.db'), 'SELECT v FROM item')).toEqual(['late']);
   });
 
+  test('backup.plan: a glob that matches no database is member_missing, unless it is optional', async () => {
+    const tenants = { path: 'tenants/*/tenant.db' };
+    const store = makeStore(engine(), 'unmounted', { databases: [{ path: 'a.db' }, tenants] });
+    const stop = await stopOf(store.backup());
+    expect([stop.code, stop.details['path']]).toEqual(['member_missing', tenants.path]);
+    expect([store.published(), store.leftovers()]).toEqual([[], []]);
+    const absent = { path: 'b.db', optional: true };
+    const other = makeStore(engine(), 'young', {
+      databases: [{ path: 'a.db' }, { ...tenants, optional: true }, absent],
+    });
+    expect((await other.backup()).databases).toBe(1);
+  });
+
   test('backup.snapshot: a database of which a writer died in a transaction is hot_journal, and is left as it is', async () => {
     const store = makeStore(engine(), 'hot', { contents: {} });
     sql(store.path('a.db'), ITEMS, 'delete');
