@@ -25,6 +25,7 @@ const ENTRIES_PER_TURN = 500;
  * Links everything of `outside` (Members.outside, parents first) from the live into the staged tree; link(2) does not
  * follow links. Directories that are missing are made with the live ones' metadata, those that are there stay as they
  * are. The caller syncs the filesystem.
+ * @throws Stop source_changed (another file than was walked)
  * @throws Stop unclear_target where something lies at a target, or a file where a directory should be
  * @throws Stop permission_denied (others' files, where the kernel protects hard links), io_error, no_space
  */
@@ -53,7 +54,7 @@ export async function carryOver(
     }
     ensure(parentOf(entry.path));
     remember(touched, stagedRoot, parentOf(entry.path));
-    link(join(liveRoot, entry.path), joinInside(stagedRoot, entry.path));
+    link(join(liveRoot, entry.path), joinInside(stagedRoot, entry.path), entry);
     linked += 1;
     if (index % ENTRIES_PER_TURN === ENTRIES_PER_TURN - 1) await nextTurn();
   }
@@ -67,9 +68,13 @@ function remember(touched: Map<string, MetadataTarget>, stagedRoot: string, rela
   if (!touched.has(path)) touched.set(path, { path, metadata: readMetadata(path) });
 }
 
-function link(source: string, target: string): void {
+/** What was linked must be what was walked: a directory above it may have become a link to elsewhere. */
+function link(source: string, target: string, walked: WalkedEntry): void {
   try {
     linkSync(source, target);
+    const { ino, dev } = lstatSync(target, { bigint: true });
+    if (ino.toString() !== walked.inode || dev.toString() !== walked.device)
+      throw new Stop('source_changed', `${walked.path} is another file than a moment ago`, { path: source });
   } catch (error) {
     if (hasErrno(error, 'EEXIST'))
       throw new Stop('unclear_target', `${target} exists in the staged tree and outside the members in the live one`, {

@@ -77,9 +77,15 @@ function tryTogether(
   }
 }
 
+/** One that was there before the cut and is not now is being rotated: the cut is tried again. */
 function statOf(path: string): StatAtCut {
-  const stats = lstatMember(path);
-  return { path, sizeBytes: Number(stats.size), inode: String(stats.ino) };
+  try {
+    const stats = lstatMember(path);
+    return { path, sizeBytes: Number(stats.size), inode: String(stats.ino) };
+  } catch (error) {
+    if (!(error instanceof Stop && error.code === 'member_missing')) throw error;
+    throw new Stop('source_changed', 'an append-only file vanished before the cut', { path }, { cause: error });
+  }
 }
 
 /** The read was refused every time: nobody but a connection in exclusive locking mode does that for so long. */

@@ -6,6 +6,7 @@ import { createServer, connect } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Connection } from '@temporalio/client';
 import { connectEngine } from '../client/connection.js';
+import type { EngineConnection } from '../client/connection.js';
 import { ENGINE_LIMITS } from '../client/engine-limits.js';
 import { asEnvironmentStop } from '../client/state-directory.js';
 import type { Environment, SupervisorPaths } from '../client/state-directory.js';
@@ -74,9 +75,10 @@ export async function startEngine(options: StartEngineOptions): Promise<RunningE
       binary,
       reason: await reasonOf(ended),
     });
+  let connection: EngineConnection | undefined;
   try {
-    const connection = await Promise.race([answering(ports, options.signal), failWhenEnded(ended, paths)]);
-    const { namespaceId } = connection;
+    connection = await Promise.race([answering(ports, options.signal), failWhenEnded(ended, paths)]);
+    const { namespaceId, close } = connection;
     await ensureRetention(connection.connection, NAMESPACE);
     await ensureSearchAttributes(connection.connection, NAMESPACE);
     const address = `${HOST}:${ports.port}`;
@@ -84,7 +86,7 @@ export async function startEngine(options: StartEngineOptions): Promise<RunningE
     writeRecord(paths.ports, ports);
     writeRecord(paths.engineRecord, { ...name, address, uiAddress, namespace: NAMESPACE });
     const stop = async (): Promise<void> => {
-      await connection.close();
+      await close();
       await endProcess(name, ENGINE_LIMITS.engineStopMillis);
       // Reaped, not only dead: whoever looks for it afterwards finds nothing
       await ended;
@@ -96,12 +98,13 @@ export async function startEngine(options: StartEngineOptions): Promise<RunningE
       namespace: NAMESPACE,
       namespaceId,
       connection: connection.connection,
-      close: connection.close,
+      close,
       pid: name.pid,
       ended,
       stop,
     };
   } catch (error) {
+    await connection?.close();
     await endProcess(name, ENGINE_LIMITS.engineStopMillis);
     throw error;
   }

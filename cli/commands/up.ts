@@ -16,7 +16,8 @@ export function upCommand(): Command {
     const { runSupervisor } = await import('../../workers/supervisor.js');
     const { createLog } = await import('../../workers/log.js');
     const stop = new AbortController();
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => stop.abort());
+    // SIGHUP: the terminal was closed
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => stop.abort());
     await runSupervisor({
       foreground: true,
       signal: stop.signal,

@@ -211,6 +211,8 @@ describe('--json', () => {
 describe('exit status', () => {
   test('64: an operation that is no UUID, before anything is started', async () => {
     const store = makeStore(engine(), 'status');
+    for (const operation of ['12', '11111111-1111-1111-1111-111111111111'])
+      expect((await holdfast('backup', store.name, '--operation', operation)).status).toBe(64);
     expect(await holdfast('backup', store.name, '--operation', '12')).toMatchObject({
       status: 64,
       stderr: expect.stringContaining('`operation` is a UUID'),

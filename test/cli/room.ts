@@ -20,7 +20,7 @@ export interface RunningCommand {
   readonly ended: Promise<Ended>;
   readonly stdout: () => string;
   readonly stderr: () => string;
-  readonly signal: (name: 'SIGINT' | 'SIGTERM' | 'SIGKILL') => void;
+  readonly signal: (name: 'SIGINT' | 'SIGTERM' | 'SIGHUP' | 'SIGKILL') => void;
   /** Types on its terminal, or writes to its standard input. */
   readonly type: (text: string) => void;
   /** Waits until it has said so on stdout or stderr. */

@@ -25,7 +25,7 @@ const ownPids = (): number[] =>
     .filter((pid) => pid !== process.pid);
 
 describe('up', () => {
-  test.each(['SIGINT', 'SIGTERM'] as const)(
+  test.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)(
     'says that it is ready, serves commands, and ends with 0 and no process left by %s',
     async (signal) => {
       const up = startCommand(engine.environment, 'up', '--json');

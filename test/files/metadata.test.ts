@@ -7,6 +7,7 @@ import {
   mkdirSync,
   readFileSync,
   readlinkSync,
+  renameSync,
   statSync,
   symlinkSync,
   writeFileSync,
@@ -148,6 +149,18 @@ describe('carryOver', () => {
     );
     for (const [path, content] of Object.entries(inStaged))
       expect(readFileSync(join(directory, 'staged', path), 'utf8')).toBe(content);
+  });
+
+  test('a directory of the live tree that became a link to elsewhere links nothing of there', async () => {
+    const directory = temporaryDirectory();
+    fill(directory, { 'live/x/key': 'ours', 'elsewhere/key': 'theirs' });
+    mkdirSync(join(directory, 'staged'));
+    const outside = await outsideOf(join(directory, 'live'));
+    renameSync(join(directory, 'live/x'), join(directory, 'live/y'));
+    symlinkSync('../elsewhere', join(directory, 'live/x'));
+    expect(await codeOf(async () => await carryOver(outside, join(directory, 'live'), join(directory, 'staged')))).toBe(
+      'source_changed',
+    );
   });
 
   test('links in the staged tree are not followed out of it', async () => {
