@@ -2,6 +2,7 @@
 // histories hold references and not lists. Removed before the artefact is published.
 import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { jsonWithin } from '../artefacts/plain.js';
 import type { CutReport, DirectoryEntry, FileEntry, ManifestDatabase, Metadata } from '../domain/manifest.js';
 import { writeFileDurable } from '../files/durable.js';
 
@@ -31,9 +32,9 @@ const CAPTURE = 'capture.json';
 const FACTS = 'facts.json';
 
 export const writeCapture = (partial: string, capture: Capture): Promise<void> =>
-  writeFileDurable(join(partial, CAPTURE), JSON.stringify(capture), 0o600);
+  writeFileDurable(join(partial, CAPTURE), jsonWithin(partial, capture), 0o600);
 export const writeFacts = (partial: string, facts: CaptureFacts): Promise<void> =>
-  writeFileDurable(join(partial, FACTS), JSON.stringify(facts), 0o600);
+  writeFileDurable(join(partial, FACTS), jsonWithin(partial, facts), 0o600);
 
 export async function readCapture(partial: string): Promise<Capture> {
   return JSON.parse(await readFile(join(partial, CAPTURE), 'utf8')) as Capture;

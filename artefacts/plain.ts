@@ -61,6 +61,22 @@ export async function readArtefact(path: string): Promise<Artefact> {
 
 let lastRead: { readonly sha256: string; readonly manifest: WeakRef<Manifest> } | undefined;
 
+/**
+ * The text of what is put into manifest.json in the end, if it is within what readArtefact takes.
+ * @throws Stop manifest_invalid
+ */
+export function jsonWithin(path: string, value: object, bytesMax: number = LIMITS.manifestBytesMax): string {
+  let text: string | null = null;
+  try {
+    text = `${JSON.stringify(value)}\n`;
+  } catch (error) {
+    // No string is that long
+    if (!(error instanceof RangeError)) throw error;
+  }
+  if (text !== null && Buffer.byteLength(text) <= bytesMax) return text;
+  throw new Stop('manifest_invalid', `${MANIFEST_NAME} would be larger than ${bytesMax} bytes`, { path, bytesMax });
+}
+
 function parseManifest(path: string, bytes: Buffer): Manifest {
   let json: unknown;
   try {
@@ -225,7 +241,7 @@ async function namesIn(directory: string): Promise<readonly string[]> {
 /**
  * Writes the manifest, makes everything durable, and publishes by one rename that replaces nothing.
  * @returns the digest of manifest.json
- * @throws Stop target_exists, no_space, io_error
+ * @throws Stop target_exists, no_space, io_error; manifest_invalid and path_unsafe for what could not be read again
  */
 export async function publishArtefact(
   partial: string,
@@ -233,7 +249,9 @@ export async function publishArtefact(
   name: string,
   manifest: Manifest,
 ): Promise<Artefact> {
-  const bytes = `${JSON.stringify(manifest)}\n`;
+  const bytes = Buffer.from(jsonWithin(partial, manifest));
+  // A backup that nobody could read again is none
+  parseManifest(partial, bytes);
   await syncFilesystem(partial);
   await writeFileDurable(join(partial, MANIFEST_NAME), bytes, 0o600);
   const path = join(destination, name);

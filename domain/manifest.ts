@@ -45,6 +45,7 @@ export interface SequenceFact {
 export interface AppendOnlyFact {
   readonly table: string;
   readonly column: string;
+  /** As text, whether the column holds integers or texts; null: the table has no rows. */
   readonly upTo: string | null;
   readonly rows: number;
   readonly sha256: string;

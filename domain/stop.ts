@@ -53,7 +53,8 @@ export const STOPS = {
     title: 'the manifest is malformed',
     exit: 65,
     safe: LIVE_UNTOUCHED,
-    remedy: 'use another backup; a manifest is never repaired',
+    remedy:
+      'use another backup, a manifest is never repaired; of one that was being made: see the details, nothing was published',
   },
   checksum_mismatch: {
     title: 'the bytes are not those the manifest records',

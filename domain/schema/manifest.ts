@@ -10,7 +10,8 @@ const metadata = {
   mode: z.number().int().min(0).max(0o7777),
   uid: count,
   gid: count,
-  mtimeNanos: z.string().regex(/^-?\d{1,19}$/),
+  // Seconds have 64 bits where the filesystem has them: 2286 and later are beyond 64 bits of nanoseconds
+  mtimeNanos: z.string().regex(/^-?\d{1,28}$/),
   xattrs: z.exactOptional(z.record(z.string(), z.base64())),
 };
 const entry = z.discriminatedUnion('type', [
@@ -38,7 +39,7 @@ const facts = {
   tables: z.array(z.strictObject({ name: z.string(), rows: count })),
   sequences: z.array(z.strictObject({ table: z.string(), column: z.string(), value: integer.nullable() })),
   appendOnly: z.array(
-    z.strictObject({ table: z.string(), column: z.string(), upTo: integer.nullable(), rows: count, sha256 }),
+    z.strictObject({ table: z.string(), column: z.string(), upTo: z.string().nullable(), rows: count, sha256 }),
   ),
   migrations: z.strictObject({ table: z.string(), orderBy: z.string(), rowSha256: z.array(sha256) }).nullable(),
 };

@@ -9,6 +9,7 @@ import {
   assertTreeMatches,
   beginArtefact,
   dropPartials,
+  jsonWithin,
   partialName,
   publishArtefact,
   readArtefact,
@@ -166,9 +167,39 @@ describe('a manifest', () => {
     ['path_unsafe', ['f.txt']],
     ['path_unsafe', ['a//b']],
     ['manifest_invalid', ['nowhere/x']],
-  ] as const)('is %s with a path %j', async (code, paths) => {
-    const path = await publish(manifestOf(IDS[0], '2026-01-02T03:04:05.000Z', 'shop', entries(...paths)));
+  ] as const)('is %s with a path %j, for who reads it and for who would publish it', async (code, paths) => {
+    const path = await publish(manifestOf(IDS[0], '2026-01-02T03:04:05.000Z'));
+    const unsafe = manifestOf(IDS[1], '2026-01-03T03:04:05.000Z', 'shop', entries(...paths));
+    await writeFile(join(path, 'manifest.json'), JSON.stringify(unsafe));
     expect(await codeOf(readArtefact(path))).toBe(code);
+    expect(await codeOf(publish(unsafe))).toBe(code);
+    expect((await listArtefacts(destination, 'shop')).map((entry) => entry.path)).toEqual([path]);
+  });
+
+  test('that its reader would refuse is not published', async () => {
+    const manifest = manifestOf(IDS[0], '2026-01-02T03:04:05.000Z');
+    const [database] = manifest.databases;
+    if (database === undefined) throw new Error('no database');
+    const sequences = [{ table: 't', column: 'n', value: 'text' }];
+    expect(await codeOf(publish({ ...manifest, databases: [{ ...database, sequences }] }))).toBe('manifest_invalid');
+    expect(await listArtefacts(destination, 'shop')).toEqual([]);
+  });
+
+  test('holds the texts of an append-only column, and times that 64 bits of nanoseconds do not', async () => {
+    const manifest = manifestOf(IDS[0], '2026-01-02T03:04:05.000Z');
+    const appendOnly = [{ table: 't', column: 'n', upTo: '01ARZ3NDEK', rows: 1, sha256: '0'.repeat(64) }];
+    const path = await publish({
+      ...manifest,
+      databases: manifest.databases.map((database) => ({ ...database, appendOnly })),
+      entries: manifest.entries.map((entry) => ({ ...entry, mtimeNanos: '13569465600000000000' })),
+    });
+    expect((await readArtefact(path)).manifest.databases[0]?.appendOnly).toEqual(appendOnly);
+  });
+
+  test('is refused for its size where it is written, not only where it is read', () => {
+    const text = jsonWithin('here', { é: 1 });
+    expect(jsonWithin('here', { é: 1 }, Buffer.byteLength(text))).toBe(text);
+    expect(() => jsonWithin('here', { é: 1 }, Buffer.byteLength(text) - 1)).toThrow('would be larger');
   });
 
   test('that is missing, no JSON, or has an unknown key is a STOP of its own', async () => {

@@ -77,6 +77,22 @@ describe.skipIf(requires('temporal'))('what a restore replaces', () => {
     expect(store.items()).toHaveLength(3);
   });
 
+  test('backup.package: rows that are ordered by texts are backed up, verified and restored', async () => {
+    const store = makeStore(engine(), 'texts', {
+      contents: {
+        'a.db': "CREATE TABLE entry (id TEXT PRIMARY KEY, v); INSERT INTO entry VALUES ('01AR', 1), ('01AS', 2)",
+      },
+      databases: [{ path: 'a.db', appendOnly: [{ table: 'entry', column: 'id' }] }],
+    });
+    const { artefact } = await store.backup();
+    expect(store.manifest(artefact).databases[0]?.appendOnly).toMatchObject([{ upTo: '01AS', rows: 2 }]);
+    await (await engine().holdfast.verify(store.name, 'latest', OPTIONS)).result();
+    sql(store.path('a.db'), "INSERT INTO entry VALUES ('01AT', 3)");
+    await store.restore();
+    sql(store.path('a.db'), "UPDATE entry SET v = 9 WHERE id = '01AR'");
+    expect((await stopOf(store.restore())).code).toBe('history_rewritten');
+  });
+
   test('request.plan: a file that is only named like a journal counts as the file that it is', async () => {
     const store = makeStore(engine(), 'named', { files: { 'files/one': 'one' } });
     await store.backup();
