@@ -1,7 +1,7 @@
 // Durable writes: what these functions report as done is on disk after a power failure (SM-9, F-9). The order is
 // always: write, fsync the file, rename, fsync the directory. Errors are Stops: no_space, permission_denied, io_error.
 import { randomBytes } from 'node:crypto';
-import { mkdir, open, rename, rm, stat, unlink } from 'node:fs/promises';
+import { chmod, lstat, mkdir, open, readdir, rename, rm, stat, unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { assert, Stop } from '../domain/stop.js';
 import { hasErrno, translateErrno, translating } from './errors.js';
@@ -52,11 +52,20 @@ export async function renameDurable(source: string, target: string): Promise<voi
   });
 }
 
-/** Removes a file or a whole tree durably; links are removed, not followed; nothing there is fine. */
+/**
+ * Removes a file or a whole tree durably, also directories that their owner may not write, as stores have them; links are
+ * removed, not followed; nothing there is fine.
+ */
 export async function removeTree(path: string): Promise<void> {
   await translating({ path }, async () => {
     assert(dirname(path) !== path, 'the root of the filesystem is never removed');
-    await rm(path, { recursive: true, force: true });
+    try {
+      await rm(path, { recursive: true, force: true });
+    } catch (error) {
+      if (!hasErrno(error, 'EACCES')) throw error;
+      await makeWritable(path);
+      await rm(path, { recursive: true, force: true });
+    }
     try {
       await syncOpen(dirname(path));
     } catch (error) {
@@ -64,6 +73,15 @@ export async function removeTree(path: string): Promise<void> {
       if (!hasErrno(error, 'ENOENT', 'ENOTDIR')) throw error;
     }
   });
+}
+
+/** Lets its owner empty every directory of a tree: where the mode forbids it, only root could. */
+async function makeWritable(path: string): Promise<void> {
+  const facts = await lstat(path);
+  if (!facts.isDirectory()) return;
+  if ((facts.mode & 0o700) !== 0o700) await chmod(path, (facts.mode & 0o7777) | 0o700);
+  for (const entry of await readdir(path, { withFileTypes: true }))
+    if (entry.isDirectory()) await makeWritable(join(path, entry.name));
 }
 
 /**

@@ -1,5 +1,7 @@
 // Durable writes, errno translation and the system calls below them (SM-9, F-9).
+import { execFileSync, spawnSync } from 'node:child_process';
 import {
+  chmodSync,
   closeSync,
   existsSync,
   lstatSync,
@@ -36,7 +38,7 @@ import {
   SystemCallError,
   syncFilesystemOf,
 } from '../../files/system-calls.js';
-import { codeOf, fill, stopOf, temporaryDirectory } from './temporary.js';
+import { codeOf, fill, isRoot, stopOf, temporaryDirectory } from './temporary.js';
 
 describe('translateErrno', () => {
   test.each([
@@ -140,6 +142,32 @@ describe('removeTree and ensureDirectory', () => {
     await removeTree(join(directory, 'absent', 'below'));
     expect(existsSync(join(directory, 'tree'))).toBe(false);
     expect(readFileSync(join(directory, 'outside', 'kept'), 'utf8')).toBe('1');
+  });
+
+  test('directories that their owner may not write or read do not keep a tree from being removed', () => {
+    const directory = temporaryDirectory();
+    fill(directory, { 'tree/shut/below/file': '1', 'tree/dark/file': '2', 'outside/kept': '3' });
+    symlinkSync(join(directory, 'outside'), join(directory, 'tree/shut/link'));
+    for (const [path, mode] of [
+      ['outside', 0o555],
+      ['tree/shut/below', 0o500],
+      ['tree/shut', 0o555],
+      ['tree/dark', 0],
+    ] as const)
+      chmodSync(join(directory, path), mode);
+    // Root may write everywhere: another user is asked
+    const user = isRoot ? { uid: 65_534, gid: 65_534 } : {};
+    if (isRoot) execFileSync('chown', ['-R', '--no-dereference', '65534:65534', directory]);
+    const program = `
+      const { removeTree } = await import(${JSON.stringify(new URL('../../files/durable.js', import.meta.url).href)});
+      await removeTree(${JSON.stringify(join(directory, 'tree'))});`;
+    const { stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', program], {
+      ...user,
+      encoding: 'utf8',
+    });
+    expect([stderr, existsSync(join(directory, 'tree'))]).toEqual(['', false]);
+    expect(statSync(join(directory, 'outside')).mode & 0o777).toBe(0o555);
+    expect(readFileSync(join(directory, 'outside/kept'), 'utf8')).toBe('3');
   });
 
   test('directories are made with their parents and exactly their mode; what exists keeps its own', async () => {
