@@ -3,7 +3,8 @@
 import { fork } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { outcomeResult, stopOutcome } from './errors.js';
+import { Stop } from '../domain/stop.js';
+import { outcomeResult, stopOutcome, translateErrno } from './errors.js';
 import type { Outcome } from './errors.js';
 
 type Reply<Event, Result> =
@@ -23,7 +24,8 @@ const STDERR_CHARS_MAX = 4096;
 
 /**
  * Forks `program`, hands it the request, and resolves with its result once it has exited and every event was handled.
- * Errors: the child's Stop; the reason of `signal` (the child is killed); an ordinary Error when it dies otherwise.
+ * Errors: the child's Stop; the reason of `signal` (the child is killed); `io_error` when it can't be started or the
+ * kernel ends it; an ordinary Error when it dies otherwise.
  */
 export async function callChild<Request, Event, Result>(call: ChildCall<Request, Event>): Promise<Result> {
   call.signal?.throwIfAborted();
@@ -48,21 +50,37 @@ export async function callChild<Request, Event, Result>(call: ChildCall<Request,
   const onAbort = (): void => fail(call.signal?.reason);
   call.signal?.addEventListener('abort', onAbort, { once: true });
   const ended = ending(child);
-  child.send({ request: call.request }, (error) => {
-    if (error !== null) child.kill('SIGKILL'); // it is gone or going; `ended` says how
-  });
+  // One that was not started has no channel either; `ended` says why
+  if (child.pid !== undefined) {
+    child.send({ request: call.request }, (error) => {
+      if (error !== null) child.kill('SIGKILL'); // it is gone or going; `ended` says how
+    });
+  }
   try {
     const end = await ended;
     await Promise.all(handled);
     const [failure] = failures;
     if (failure !== undefined) throw failure.cause;
     const [reply] = replies;
-    if (reply === undefined) throw new Error(`the process ended without an answer: ${end}`);
+    if (reply === undefined) throw withoutAnswer(end);
     if (reply.type === 'defect') throw new Error(`defect in ${call.program.pathname}: ${reply.message}`);
     return outcomeResult(reply);
   } finally {
     call.signal?.removeEventListener('abort', onAbort);
   }
+}
+
+interface End {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly stderr: string;
+}
+
+/** The kernel's answer where memory runs out (SIGKILL) or a mapped page can't be had (SIGBUS) is the machine's refusal. */
+function withoutAnswer({ code, signal, stderr }: End): Error {
+  if (signal === 'SIGKILL' || signal === 'SIGBUS')
+    return new Stop('io_error', `the process that opens the databases was ended by ${signal}`, { signal });
+  return new Error(`the process ended without an answer: ${signal ?? `status ${code ?? 'unknown'}`} ${stderr}`.trim());
 }
 
 /** No inspector port, no hooks of the parent's runtime: only what the parent's own environment says otherwise. */
@@ -72,15 +90,15 @@ function childEnvironment(): NodeJS.ProcessEnv {
 }
 
 /** Settles when the process is gone and its channel drained: `exit` alone may come before the last message. */
-async function ending(child: ChildProcess): Promise<string> {
+async function ending(child: ChildProcess): Promise<End> {
   let stderr = '';
   child.stderr?.setEncoding('utf8').on('data', (text: string) => {
     stderr = (stderr + text).slice(-STDERR_CHARS_MAX);
   });
   const drained = new Promise<void>((resolve) => child.once('disconnect', resolve));
-  const end = await new Promise<string>((resolve, reject) => {
-    child.once('error', reject);
-    child.once('close', (code, signal) => resolve(`${signal ?? `status ${String(code)}`} ${stderr}`.trim()));
+  const end = await new Promise<End>((resolve, reject) => {
+    child.once('error', (error) => reject(translateErrno(error)));
+    child.once('close', (code, signal) => resolve({ code, signal, stderr }));
   });
   await drained;
   return end;

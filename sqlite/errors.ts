@@ -11,10 +11,20 @@ export type Outcome<Result> =
   | { readonly type: 'done'; readonly result: Result }
   | { readonly type: 'stop'; readonly code: StopCode; readonly message: string; readonly details: StopDetails };
 
-/** Turns a Stop into data; a programming error is thrown on, since it must not look like a refusal. */
+/** Turns a refusal into data; a programming error is thrown on, since it must not look like one. */
 export function stopOutcome(error: unknown): Outcome<never> {
-  if (!(error instanceof Stop)) throw error;
-  return { type: 'stop', code: error.code, message: error.message, details: error.details };
+  const stop = translateErrno(error);
+  if (!(stop instanceof Stop)) throw stop;
+  return { type: 'stop', code: stop.code, message: stop.message, details: stop.details };
+}
+
+/** Translates a failed system call, whose errno a clone would lose; anything else comes back as it was. */
+export function translateErrno(error: unknown): unknown {
+  if (!(error instanceof Error)) return error;
+  const { code, syscall, path } = error as Partial<NodeJS.ErrnoException>;
+  if (code === undefined || syscall === undefined) return error;
+  const details = { ...(path === undefined ? {} : { path }), errno: code, systemCall: syscall };
+  return new Stop(STOP_BY_ERRNO[code] ?? 'io_error', `${syscall} failed with ${code}`, details, { cause: error });
 }
 
 export function outcomeResult<Result>(outcome: Outcome<Result>): Result {
@@ -55,6 +65,9 @@ const STOP_BY_SQLITE: readonly (readonly [prefix: string, code: StopCode, fact: 
 
 /** Translates what SQLite threw about the database at `path`; anything unknown comes back as it was. */
 export function translateSqlite(error: unknown, path: string): unknown {
+  // better-sqlite3 looks for the directory itself, and has no code for its absence
+  if (error instanceof TypeError && error.message.endsWith('the directory does not exist'))
+    return new Stop('io_error', 'the directory of the database is gone', { path }, { cause: error });
   const sqlite = sqliteCode(error);
   if (sqlite === undefined) return error;
   const row = STOP_BY_SQLITE.find(([prefix]) => sqlite.startsWith(prefix));
@@ -74,8 +87,6 @@ function mayRead(path: string): boolean {
 }
 
 const STOP_BY_ERRNO: Readonly<Record<string, StopCode>> = {
-  ENOENT: 'member_missing',
-  ENOTDIR: 'member_missing',
   EACCES: 'permission_denied',
   EPERM: 'permission_denied',
   ENOSPC: 'no_space',
@@ -89,12 +100,9 @@ export function lstatMember(path: string): BigIntStats {
     stats = lstatSync(path, { bigint: true });
   } catch (error) {
     const errno = (error as NodeJS.ErrnoException).code ?? 'unknown';
-    throw new Stop(
-      STOP_BY_ERRNO[errno] ?? 'io_error',
-      'the file cannot be examined',
-      { path, errno },
-      { cause: error },
-    );
+    const isAbsent = errno === 'ENOENT' || errno === 'ENOTDIR';
+    const code = isAbsent ? 'member_missing' : (STOP_BY_ERRNO[errno] ?? 'io_error');
+    throw new Stop(code, 'the file cannot be examined', { path, errno }, { cause: error });
   }
   if (stats.isSymbolicLink()) throw new Stop('symlink_found', 'the path is a symbolic link', { path });
   if (!stats.isFile()) throw new Stop('special_file_found', 'the path is not a regular file', { path });

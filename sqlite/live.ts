@@ -10,7 +10,7 @@ export type LiveFacts = { readonly facts: DatabaseFacts } | { readonly unreadabl
 
 /**
  * Reads each database in a read transaction of its own; they are not one instant. Order is that of the requests.
- * Errors: the reason of `signal`; an ordinary Error when the process dies.
+ * Errors: the reason of `signal`; `io_error` when the process can't be started or the kernel ends it.
  */
 export async function readLiveFacts(
   requests: readonly FactsRequest[],

@@ -2,6 +2,7 @@
 import {
   closeSync,
   existsSync,
+  mkdirSync,
   openSync,
   readFileSync,
   readdirSync,
@@ -118,6 +119,15 @@ describe('integrity', () => {
     const before = sha256Of(`${path}-wal`);
     expect((await stopOf(checkDatabase(request(path)))).code).toBe('file_extra');
     expect(sha256Of(`${path}-wal`)).toBe(before);
+  });
+
+  test('a failed system call is a refusal with its errno, not a defect', async () => {
+    const path = stage.database('a.db', { journalMode: 'delete', rows: 1 });
+    mkdirSync(`${path}-shm`);
+    expect(await stopOf(checkDatabase(request(path)))).toMatchObject({
+      code: 'io_error',
+      details: { path: `${path}-shm`, systemCall: 'rm' },
+    });
   });
 
   test('full-text and unknown virtual tables neither fail nor hide', async () => {

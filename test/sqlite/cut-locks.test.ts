@@ -1,5 +1,5 @@
 // The lock rules of the cut: what others may do beside it, and how it waits for them.
-import { fork } from 'node:child_process';
+import { fork, spawnSync } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -148,12 +148,27 @@ describe('its process ends', () => {
     await expect(last).rejects.toThrow('the copy cannot be read');
   });
 
-  test('by a kill from outside, as an ordinary error', async () => {
+  test('by a kill from outside, as where memory runs out: that is a refusal of the machine', async () => {
     const held = stage.database('held.db');
     await stage.actor().call({ do: 'begin', path: held, rows: 1 });
     const cut = takeCut(cutRequest([held]), QUIET);
     process.kill(await cutPid(), 'SIGKILL');
-    await expect(cut).rejects.toThrow(/ended without an answer: SIGKILL/);
+    expect(await stopOf(cut)).toMatchObject({ code: 'io_error', details: { signal: 'SIGKILL' } });
+  });
+
+  test('before it began, where descriptors have run out, and the process that asked lives on', () => {
+    const program = `
+      const { openSync, closeSync } = await import('node:fs');
+      const { takeCut } = await import(${JSON.stringify(new URL('../../sqlite/cut.js', import.meta.url).href)});
+      const { QUIET, cutRequest } = await import(${JSON.stringify(new URL('./support/actors.js', import.meta.url).href)});
+      const taken = [];
+      for (let full = false; !full; ) try { taken.push(openSync('/dev/null')); } catch { full = true; }
+      const stop = await takeCut(cutRequest(['/nowhere/a.db']), QUIET).catch((error) => error);
+      for (const descriptor of taken) closeSync(descriptor);
+      console.log(stop.code, stop.details.errno);`;
+    const run = 'ulimit -n 100; exec "$0" --input-type=module -e "$1"';
+    const { stdout, stderr } = spawnSync('sh', ['-c', run, process.execPath, program], { encoding: 'utf8' });
+    expect([stdout.trim(), stderr]).toEqual(['io_error EMFILE', '']);
   });
 
   test('with the parent that is killed', async () => {

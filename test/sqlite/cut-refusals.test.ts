@@ -79,6 +79,13 @@ test('a target that exists is refused and kept', async () => {
   expect(sha256Of(`${path}.copy`)).toBe(before);
 });
 
+test('a directory of copies that is gone, as when its filesystem is not mounted any more, is a refusal', async () => {
+  const path = stage.database('a.db');
+  const target = stage.path('gone/a.db');
+  const request = cutRequest([], { databases: [{ source: path, target, locking: 'sqlite' }] });
+  expect(await stopOf(takeCut(request, QUIET))).toMatchObject({ code: 'io_error', details: { path: target } });
+});
+
 test('two names of one file are refused', async () => {
   const path = stage.database('a.db');
   linkSync(path, stage.path('b.db'));
