@@ -1,37 +1,57 @@
 // A thread of the check pool: one request, one staged database (check.ts).
-import { lstatSync, rmSync } from 'node:fs';
+import { closeSync, constants, copyFileSync, lstatSync, openSync, readSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import type { DatabaseFacts } from '../domain/manifest.js';
 import { Stop } from '../domain/stop.js';
-import type { CheckRequest } from './check.js';
+import type { CheckRequest, CheckTask } from './check.js';
 import { lstatMember, requireNameable, sqliteCode, stopOutcome, translateSqlite } from './errors.js';
 import type { Outcome } from './errors.js';
 import { readFacts } from './facts.js';
 
 const MESSAGES_MAX = 5;
 
-export function check(request: CheckRequest): Outcome<DatabaseFacts> {
+export function check(task: CheckTask): Outcome<DatabaseFacts> {
   try {
-    return { type: 'done', result: checkFile(request) };
+    return { type: 'done', result: checkFile(task) };
   } catch (error) {
     return stopOutcome(error);
   }
 }
 
-function checkFile(request: CheckRequest): DatabaseFacts {
+function checkFile({ scratch, ...request }: CheckTask): DatabaseFacts {
   const { path } = request;
   requireNameable(path);
   if (lstatMember(path).size === 0n) throw new Stop('not_a_database', 'the file is empty', { path });
   requireAlone(path);
+  const place = scratch !== null && isMarkedWal(path) ? copyInto(scratch, path) : path;
   try {
-    return checkOpen(request);
+    return checkOpen(request, place);
   } catch (error) {
     throw translateSqlite(error, path);
   } finally {
     // A copy of a WAL database is marked so, and reading it makes an empty log and shared memory.
-    requireAlone(path);
-    for (const suffix of ['-wal', '-shm']) rmSync(`${path}${suffix}`, { force: true });
+    requireAlone(place);
+    if (scratch === null) for (const suffix of ['-wal', '-shm']) rmSync(`${path}${suffix}`, { force: true });
   }
+}
+
+/** The read version of the header (byte 19) is 2: SQLite reads no page before it has a log and shared memory. */
+function isMarkedWal(path: string): boolean {
+  const header = Buffer.alloc(20);
+  const file = openSync(path, 'r');
+  try {
+    readSync(file, header, 0, header.length, 0);
+  } finally {
+    closeSync(file);
+  }
+  return header[19] === 2;
+}
+
+function copyInto(scratch: string, path: string): string {
+  const copy = join(scratch, 'copy.db');
+  copyFileSync(path, copy, constants.COPYFILE_FICLONE);
+  return copy;
 }
 
 /** What a log or journal holds would be read as the database's, while the manifest speaks of the main file alone. */
@@ -43,8 +63,9 @@ function requireAlone(path: string): void {
   }
 }
 
-function checkOpen(request: CheckRequest): DatabaseFacts {
-  const connection = new Database(request.path, { readonly: true, fileMustExist: true, timeout: 0 });
+/** @param place of the bytes; errors speak of the path of the request */
+function checkOpen(request: CheckRequest, place: string): DatabaseFacts {
+  const connection = new Database(place, { readonly: true, fileMustExist: true, timeout: 0 });
   try {
     // Another's artefact may hold a hostile schema: none of its expressions gets at functions with effects.
     connection.pragma('trusted_schema = OFF');

@@ -86,6 +86,16 @@ function mayRead(path: string): boolean {
   }
 }
 
+/** False only where writing is what is denied: an absent directory is for the caller to meet. */
+export function mayWrite(directory: string): boolean {
+  try {
+    accessSync(directory, constants.W_OK);
+    return true;
+  } catch (error) {
+    return !['EACCES', 'EPERM', 'EROFS'].includes((error as NodeJS.ErrnoException).code ?? '');
+  }
+}
+
 const STOP_BY_ERRNO: Readonly<Record<string, StopCode>> = {
   EACCES: 'permission_denied',
   EPERM: 'permission_denied',

@@ -1,5 +1,7 @@
 // Checks of staged copies: what is found whole, what is refused, and what the facts and digests say.
+import { spawnSync } from 'node:child_process';
 import {
+  chmodSync,
   closeSync,
   existsSync,
   mkdirSync,
@@ -15,6 +17,7 @@ import Database from 'better-sqlite3';
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { checkDatabase, closeCheckPool } from '../../sqlite/check.js';
 import type { CheckRequest } from '../../sqlite/check.js';
+import { requires } from '../support/requires.js';
 import { Stage, sha256Of, stopOf } from './support/actors.js';
 
 let stage: Stage;
@@ -36,6 +39,9 @@ function request(path: string, overrides: Partial<CheckRequest> = {}): CheckRequ
     ...overrides,
   };
 }
+
+/** A shell's: makes $STORE read-only in a mount namespace of its own, then becomes the command. */
+const READ_ONLY = 'mount --bind "$STORE" "$STORE" && mount -o remount,bind,ro "$STORE" && exec "$0" "$@"';
 
 function make(name: string, sql: string): string {
   const path = stage.path(name);
@@ -128,6 +134,38 @@ describe('integrity', () => {
       code: 'io_error',
       details: { path: `${path}-shm`, systemCall: 'rm' },
     });
+  });
+
+  test.skipIf(requires('setpriv', 'mount')).each([
+    ['on a read-only filesystem', ['unshare', '--mount', 'sh', '-c', READ_ONLY]],
+    ['in the directory of another user', ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups']],
+  ])('a database %s is checked, and nothing is left anywhere', (_where, [program = '', ...argv]) => {
+    const store = stage.path('store');
+    const scratch = stage.path('scratch');
+    for (const directory of [store, scratch]) mkdirSync(directory);
+    for (const journalMode of ['wal', 'delete']) stage.database(`store/${journalMode}.db`, { journalMode, rows: 3 });
+    writeFileSync(stage.path('store/full.db'), readFileSync(stage.path('store/wal.db')));
+    writeFileSync(stage.path('store/full.db-wal'), 'frames');
+    for (const [directory, mode] of [
+      [stage.directory, 0o755],
+      [store, 0o755],
+      [scratch, 0o777],
+    ] as const)
+      chmodSync(directory, mode);
+    const before = [statSync(store).mtimeMs, readdirSync(store)];
+    const source = `
+      const { checkDatabase, closeCheckPool } = await import(${JSON.stringify(new URL('../../sqlite/check.js', import.meta.url).href)});
+      for (const name of ['wal.db', 'delete.db', 'full.db']) {
+        const request = { ...${JSON.stringify(request('', { requiredTables: ['chain'] }))}, path: ${JSON.stringify(store)} + '/' + name };
+        console.log(await checkDatabase(request).then(({ tables }) => tables[0].rows, (error) => error.code ?? error));
+      }
+      await closeCheckPool();`;
+    const command = [...argv, process.execPath, '--input-type=module', '-e', source];
+    const environment = { ...process.env, TMPDIR: scratch, STORE: store };
+    const { stdout, stderr } = spawnSync(program, command, { encoding: 'utf8', env: environment });
+    expect([stdout, stderr]).toEqual(['3\n3\nfile_extra\n', '']);
+    expect([statSync(store).mtimeMs, readdirSync(store)]).toEqual(before);
+    expect(readdirSync(scratch)).toEqual([]);
   });
 
   test('full-text and unknown virtual tables neither fail nor hide', async () => {
