@@ -46,10 +46,11 @@ async function describeRun({ client, namespaceId }: ActivityDependencies, owner:
 /** Steps backup.release, restore.release, rollback.release. */
 export const release = (dependencies: ActivityDependencies) =>
   compensation(dependencies, async (input: GrantedInput, { room }) => {
+    const { destination } = room.definition.backup;
     // Released before, by a worker that died before it could say so
     if (await hasFinished(room, input.operation)) return;
     await pruneRollbackPoints(room, input.grant);
-    await critical(room, input.grant, () => dropPartials(room.definition.backup.destination, input.store));
+    await critical(room, input.grant, () => dropPartials(destination, input.store, dependencies.host));
     await releaseLock(room, input.grant, 'done');
   });
 

@@ -133,6 +133,7 @@ async function lookAtBackup(room: StoreRoom, context: StepContext, artefact: Art
       id: manifest.backupId,
       path: artefact.path,
       createdAt: manifest.createdAt,
+      host: manifest.host,
       sha256: artefact.manifestSha256,
       files: files.length,
       sizeBytes: files.reduce((sum, entry) => sum + entry.sizeBytes, 0),
@@ -166,6 +167,7 @@ async function lookAtPoint(room: StoreRoom, context: StepContext, point: Rollbac
       id: point.id,
       path: point.roots[0]?.tree ?? '',
       createdAt: point.createdAt,
+      host: context.dependencies.host,
       sha256: createHash('sha256')
         .update(JSON.stringify(point.roots.map(({ root, tree, sha256 }) => [root, tree, sha256])))
         .digest('hex'),

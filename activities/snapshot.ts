@@ -37,7 +37,7 @@ export const snapshot = (dependencies: ActivityDependencies) =>
     const backupId = randomUUID();
     const createdAt = now();
     const name = backupName(createdAt, backupId);
-    const partial = join(destination, partialName(input.store, name));
+    const partial = join(destination, partialName(input.store, context.dependencies.host, name));
     await critical(context.room, input.grant, async (database) => {
       database.journal(input.operation, { event: 'staging', directories: [partial] });
     });

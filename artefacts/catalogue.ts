@@ -20,6 +20,7 @@ export interface CatalogueEntry {
   readonly stop?: { readonly code: StopCode; readonly message: string };
   readonly backupId?: string;
   readonly store?: string;
+  readonly host?: string;
   readonly createdAt?: string;
   readonly sizeBytes?: number;
   readonly files?: number;
@@ -64,6 +65,7 @@ function summarise(name: string, { path, manifest }: Artefact): CatalogueEntry {
     path,
     backupId: manifest.backupId,
     store: manifest.store,
+    host: manifest.host,
     createdAt: manifest.createdAt,
     sizeBytes: files.reduce((sum, entry) => sum + entry.sizeBytes, 0),
     files: files.length,

@@ -27,9 +27,12 @@ export const MANIFEST_NAME = 'manifest.json';
 export const SIGNATURE_NAME = 'manifest.json.sig';
 export const DATA_NAME = 'data';
 
-/** Hidden: what is not published is never listed. Names its store, because stores may share a destination. */
-export function partialName(store: string, name: string): string {
-  return `.partial-${store}.${name}`;
+/**
+ * Hidden: what is not published is never listed. Names its store and, by the begin of a digest, its host, because both
+ * may share a destination.
+ */
+export function partialName(store: string, host: string, name: string): string {
+  return `.partial-${store}.${createHash('sha256').update(host).digest('hex').slice(0, 16)}.${name}`;
 }
 
 export interface Artefact {
@@ -223,9 +226,12 @@ export async function beginArtefact(partial: string): Promise<void> {
   await fsyncDirectory(destination);
 }
 
-/** Removes what steps that came too late have left of a store's unfinished artefacts. Under the lock of the store. */
-export async function dropPartials(destination: string, store: string): Promise<void> {
-  const prefix = partialName(store, '');
+/**
+ * Removes what steps that came too late have left of a store's unfinished artefacts. Under the lock of the store, which
+ * is one host's: another host's backup may be under way.
+ */
+export async function dropPartials(destination: string, store: string, host: string): Promise<void> {
+  const prefix = partialName(store, host, '');
   for (const name of await namesIn(destination)) if (name.startsWith(prefix)) await removeTree(join(destination, name));
 }
 

@@ -38,6 +38,8 @@ export interface RestorePlan {
     /** Directory on the host. */
     readonly path: string;
     readonly createdAt: string;
+    /** Where it was made: a store of the same name on another host is another store, or this one's predecessor. */
+    readonly host: string;
     /** sha256 of manifest.json, or of the record of the rollback point. */
     readonly sha256: string;
     readonly files: number;
@@ -85,10 +87,9 @@ export function boundsOf(facts: PlanFacts): PlanBounds {
 
 export function planSentence(plan: Omit<RestorePlan, 'sentence' | 'format'>): string {
   const { bounds, source } = plan;
-  const what =
-    source.kind === 'backup'
-      ? `backup ${source.id} of ${source.createdAt}`
-      : `rollback point ${source.id} of ${source.createdAt}`;
+  const kind = source.kind === 'backup' ? 'backup' : 'rollback point';
+  const where = source.host === plan.host ? '' : `, made on another host, ${JSON.stringify(source.host)}`;
+  const what = `${kind} ${source.id} of ${source.createdAt}${where}`;
   const losses = [
     `at most ${bounds.rowsFewerMax} rows and ${bounds.filesNewerMax} files that are newer or differ are replaced`,
   ];

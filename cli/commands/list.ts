@@ -23,10 +23,11 @@ export function listCommand(): Command {
         backups.length === 0
           ? [`no backups of ${store} in ${definition.backup.destination}`]
           : table([
-              ['NAME', 'CREATED', 'SIZE', 'FILES', 'PAUSE', 'STATE'],
+              ['NAME', 'CREATED', 'HOST', 'SIZE', 'FILES', 'PAUSE', 'STATE'],
               ...backups.map((entry) => [
                 entry.name,
                 entry.createdAt ?? '-',
+                entry.host ?? '-',
                 entry.sizeBytes === undefined ? '-' : formatBytes(entry.sizeBytes),
                 String(entry.files ?? '-'),
                 entry.pauseMillis === undefined ? '-' : formatMillis(entry.pauseMillis),

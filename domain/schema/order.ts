@@ -34,6 +34,7 @@ export const planSchema = z.strictObject({
     id: z.string(),
     path: z.string(),
     createdAt: z.string(),
+    host: z.string(),
     sha256,
     files: count,
     sizeBytes: count,

@@ -80,7 +80,7 @@ function manifestOf(backupId: string, createdAt: string, store = 'shop', entries
 
 async function publish(manifest: Manifest): Promise<string> {
   const name = backupName(manifest.createdAt, manifest.backupId);
-  const partial = join(destination, partialName(manifest.store, name));
+  const partial = join(destination, partialName(manifest.store, manifest.host, name));
   await beginArtefact(partial);
   await mkdir(join(partial, 'data/data'));
   await writeFile(join(partial, 'data/data/f.txt'), 'hi');
@@ -249,11 +249,15 @@ describe('the catalogue', () => {
     expect(await codeOf(resolveArtefact(destination, 'shop', 'latest'))).toBe('manifest_missing');
   });
 
-  test('never shows what is unfinished, and drops only the own store of it', async () => {
-    await mkdir(join(destination, partialName('shop', 'x')));
-    await mkdir(join(destination, partialName('shop-two', 'x')));
+  test('never shows what is unfinished, and drops only what the host has of the store', async () => {
+    const others = [
+      partialName('shop-two', 'h', 'x'),
+      partialName('shop', 'h.two', 'x'),
+      partialName('shop', 'b/c', 'x'),
+    ];
+    for (const name of [partialName('shop', 'h', 'x'), ...others]) await mkdir(join(destination, name));
     expect(await listArtefacts(destination, 'shop')).toHaveLength(2);
-    await dropPartials(destination, 'shop');
-    expect((await readdir(destination)).filter((name) => name.startsWith('.'))).toEqual([partialName('shop-two', 'x')]);
+    await dropPartials(destination, 'shop', 'h');
+    expect((await readdir(destination)).filter((name) => name.startsWith('.'))).toEqual(others.toSorted());
   });
 });

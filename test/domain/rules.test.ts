@@ -157,6 +157,7 @@ describe('a plan', () => {
       id: 'i',
       path: '/b',
       createdAt: 't',
+      host: 'h',
       sha256: 's',
       files: 1,
       sizeBytes: 1,
@@ -178,6 +179,12 @@ describe('a plan', () => {
   test('says in its sentence what would be lost, and what nobody could look at', () => {
     expect(plan.sentence).toContain('at most 100 rows and 0 files');
     expect(plan.sentence).toContain("data/b.db can't be read");
+    expect(plan.sentence).toContain('by backup i of t: ');
+  });
+
+  test('says in its sentence when the backup was made on another host', () => {
+    const other = planSentence({ ...body, source: { ...body.source, host: 'other\n' } });
+    expect(other).toContain('by backup i of t, made on another host, "other\\n": ');
   });
 
   test('holds while the facts stay within its bounds, and is plan_stale beyond', () => {
