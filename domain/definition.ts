@@ -1,7 +1,10 @@
 // The store definition: what is protected, and how. Written as YAML, parsed and validated in domain/schema/.
 // These are its types after validation, with every default filled in.
 
-/** How a tree is captured beside the databases (DESIGN "The cut", step 4). */
+/**
+ * How a tree is captured beside the databases (DESIGN "The cut", step 4). `append` takes the application's word that bytes
+ * once written stay: only another inode and a shorter file are seen.
+ */
 export type TreePolicy = 'verify' | 'immutable' | 'append' | 'quiesced';
 
 export interface SequenceDefinition {
