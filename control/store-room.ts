@@ -6,6 +6,7 @@ import type { RootDefinition, StoreDefinition } from '../domain/definition.js';
 import { Stop } from '../domain/stop.js';
 import { ensureDirectory } from '../files/durable.js';
 import { hasErrno, translateErrno } from '../files/errors.js';
+import { foreignness } from '../files/exchange-mode.js';
 import { exchangeMode } from '../files/exchange.js';
 import type { ExchangeMode } from '../files/exchange.js';
 import { assertSupportedFilesystem } from '../files/mounts.js';
@@ -67,32 +68,54 @@ function controlDirectoryOf(definition: StoreDefinition, roots: readonly RoomRoo
 /**
  * A store stays where it was worked on, whoever looks: root may write the parent of a root where the user of the worker
  * or of the application may not. Looked for in another place, lock and fence would not be found, and a start-up gate
- * would let an application into a store that is neither the old nor the new one.
- * @throws Stop permission_denied, not_exchangeable where the control directory is beside the root and can't be used
+ * would let an application into a store that is neither the old nor the new one. That the place is in the root is not
+ * believed of a directory that the user of the application has put there.
+ * @throws Stop permission_denied; not_exchangeable where the control directory can't be used, is another user's, or is
+ * one of two
  */
 async function placeOf(path: string): Promise<ExchangeMode> {
   const place = await exchangeMode(path);
   const inside = join(path, '.holdfast');
-  if (existsSync(join(inside, 'lock.db')))
-    return place.mode === 'entries'
-      ? place
-      : { mode: 'entries', why: 'the control directory is in the root', controlDirectory: inside };
-  if (place.mode === 'entries') assertNoneBeside(path, place.why);
-  return place;
+  const isInside = wasWorkedIn(inside);
+  if (isInside) assertOurs(path, inside);
+  if (isInside || place.mode === 'entries')
+    assertNoneBeside(path, isInside ? `there is one in it, too: ${inside}` : place.why);
+  return isInside && place.mode === 'root'
+    ? { mode: 'entries', why: 'the control directory is in the root', controlDirectory: inside }
+    : place;
+}
+
+/** @throws Stop permission_denied where that can't be told */
+function wasWorkedIn(controlDirectory: string): boolean {
+  return ['lock.db', 'fence.json'].some((name) => isThere(join(controlDirectory, name)));
+}
+
+function assertOurs(root: string, inside: string): void {
+  const why = foreignness(inside);
+  if (why !== null)
+    throw new Stop('not_exchangeable', `there is a control directory in the root, but ${why}`, {
+      root,
+      controlDirectory: inside,
+    });
 }
 
 function assertNoneBeside(root: string, why: string): void {
   const beside = join(dirname(root), '.holdfast', basename(root));
-  try {
-    lstatSync(beside);
-  } catch (error) {
-    if (hasErrno(error, 'ENOENT', 'ENOTDIR')) return;
-    throw translateErrno(error, { path: beside });
-  }
+  if (!isThere(beside)) return;
   throw new Stop('not_exchangeable', `the control directory is beside the root, but ${why}`, {
     root,
     controlDirectory: beside,
   });
+}
+
+function isThere(path: string): boolean {
+  try {
+    lstatSync(path);
+    return true;
+  } catch (error) {
+    if (hasErrno(error, 'ENOENT', 'ENOTDIR')) return false;
+    throw translateErrno(error, { path });
+  }
 }
 
 /**

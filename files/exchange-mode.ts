@@ -68,8 +68,8 @@ function controlObstacle(shared: string, own: string): string | null {
   return foreignness(own) ?? (isWritable(own) ? null : `${own} can not be written`);
 }
 
-/** A place that others prepared is not trusted: they could exchange what lies in it. */
-function foreignness(path: string): string | null {
+/** Why a control directory is not ours; null when it is. What others prepared is not trusted: they could exchange what lies in it. */
+export function foreignness(path: string): string | null {
   const facts = look(path);
   if (facts === null || !facts.isDirectory()) return `${path} is no directory`;
   if (facts.dev !== look(dirname(path))?.dev) return `${path} is on another filesystem`;

@@ -113,6 +113,38 @@ describe('the control directory of a store', () => {
     }
   });
 
+  test.skipIf(requires('root'))(
+    'is not believed of what the user of the application has put into the root: not_exchangeable, and no open gate',
+    async () => {
+      const directory = temporaryDirectory();
+      const definition = definitionOf(directory, ['data']);
+      const { controlDirectory } = await openRoom(definition);
+      await withControlDatabase(controlDirectory, () => undefined);
+      await raiseFence(controlDirectory, 'an operation', 'restore');
+      const planted = join(directory, 'data', '.holdfast');
+      await withControlDatabase(planted, () => undefined);
+      for (const path of [planted, join(planted, 'lock.db')]) chownSync(path, NOBODY, NOBODY);
+      const stop = await stopOf(openRoom(definition).then(assertGate));
+      expect(stop).toMatchObject({ code: 'not_exchangeable', details: { controlDirectory: planted } });
+      expect(stop.message).toContain('belongs to another user');
+      rmSync(planted, { recursive: true });
+      expect((await stopOf(openRoom(definition).then(assertGate))).code).toBe('fenced');
+    },
+  );
+
+  test.each(['lock.db', 'fence.json'])(
+    'that there are two, one in the root and one beside it, is not_exchangeable: %s',
+    async (name) => {
+      const directory = temporaryDirectory();
+      const definition = definitionOf(directory, ['data']);
+      const { controlDirectory } = await openRoom(definition);
+      await withControlDatabase(controlDirectory, () => undefined);
+      mkdirSync(join(directory, 'data', '.holdfast'));
+      writeFileSync(join(directory, 'data', '.holdfast', name), '');
+      expect((await stopOf(openRoom(definition))).code).toBe('not_exchangeable');
+    },
+  );
+
   test('two roots that each have a lock were two stores, and are no store', async () => {
     const directory = temporaryDirectory();
     for (const root of ['left', 'right'])
