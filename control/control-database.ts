@@ -9,6 +9,7 @@ import type { FormerState, JournalEvent } from '../domain/journal.js';
 import type { LockGrant } from '../domain/protocol.js';
 import type { Witness } from '../domain/sequence.js';
 import { Stop } from '../domain/stop.js';
+import { translateErrno } from '../files/errors.js';
 import { translateSqlite } from '../sqlite/errors.js';
 import type { ProcessIdentity } from './clock.js';
 import { now } from './clock.js';
@@ -277,8 +278,12 @@ export class ControlDatabase {
   }
 }
 
-/** Opens lock.db for one use and closes it whatever happens. The control directory is made durable first: SQLite only
- * syncs the directory that its file is in. */
+/**
+ * Opens lock.db for one use and closes it whatever happens. The control directory is made durable first: SQLite only
+ * syncs the directory that its file is in. What the system refuses is a STOP, whatever of the control directory it is
+ * about: no crash of one store's recovery may keep the next store from being recovered.
+ * @throws Stop no_space, permission_denied, io_error and those of `use`
+ */
 export async function withControlDatabase<T>(
   controlDirectory: string,
   use: (database: ControlDatabase) => T | Promise<T>,
@@ -292,6 +297,6 @@ export async function withControlDatabase<T>(
       database.close();
     }
   } catch (error) {
-    throw translateSqlite(error, join(controlDirectory, 'lock.db'));
+    throw translateErrno(translateSqlite(error, join(controlDirectory, 'lock.db')), { controlDirectory });
   }
 }

@@ -10,7 +10,7 @@ import { LIMITS } from '../domain/limits.js';
 import { isStoreName } from '../domain/protocol.js';
 import { storeDefinitionSchema, toStoreDefinition } from '../domain/schema/definition.js';
 import { Stop } from '../domain/stop.js';
-import { translateErrno } from '../files/errors.js';
+import { translateErrno, translating } from '../files/errors.js';
 
 const READ_TRIES = 10;
 const READ_PAUSE_MILLIS = 10;
@@ -41,7 +41,36 @@ export async function loadDefinition(directory: string, store: string): Promise<
 export async function loadDefinitionAlone(directory: string, store: string): Promise<StoreDefinition> {
   if (!isStoreName(store)) throw new Stop('usage', `${JSON.stringify(store)} is not a store id`, { store });
   await assertTrusted(directory);
-  return readDefinition(join(directory, `${store}.yaml`));
+  const path = join(directory, `${store}.yaml`);
+  return translating({ path }, () => readDefinition(path));
+}
+
+export interface LoadedAlone {
+  /** The name of its file without `.yaml`. */
+  readonly store: string;
+  /** A STOP where it can't be read. */
+  readonly definition: StoreDefinition | Stop;
+}
+
+/**
+ * Reads every definition by itself, as loadDefinitionAlone does: one that can't be read is told, and stops no other.
+ * @throws Stop definition_missing, definition_untrusted of the directory
+ */
+export async function loadDefinitionsAlone(directory: string): Promise<readonly LoadedAlone[]> {
+  await assertTrusted(directory);
+  const loaded: LoadedAlone[] = [];
+  for (const name of await namesOfDefinitions(directory)) {
+    const path = join(directory, name);
+    const store = name.slice(0, -'.yaml'.length);
+    try {
+      const definition = await translating({ path }, () => readUnlessRemoved(path));
+      if (definition !== null) loaded.push({ store, definition });
+    } catch (error) {
+      if (!(error instanceof Stop)) throw error;
+      loaded.push({ store, definition: error });
+    }
+  }
+  return loaded;
 }
 
 /**
@@ -50,14 +79,18 @@ export async function loadDefinitionAlone(directory: string, store: string): Pro
  */
 export async function loadDefinitions(directory: string): Promise<readonly StoreDefinition[]> {
   await assertTrusted(directory);
-  const names = (await readdir(directory)).filter((name) => name.endsWith('.yaml')).sort();
   const definitions: StoreDefinition[] = [];
-  for (const name of names) {
+  for (const name of await namesOfDefinitions(directory)) {
     const definition = await readUnlessRemoved(join(directory, name));
     if (definition !== null) definitions.push(definition);
   }
   await assertRootsApart(definitions);
   return definitions;
+}
+
+async function namesOfDefinitions(directory: string): Promise<readonly string[]> {
+  const names = await translating({ path: directory }, () => readdir(directory));
+  return names.filter((name) => name.endsWith('.yaml')).sort();
 }
 
 /** null: removed since the directory was listed. A link that leads nowhere is there, and stops. */

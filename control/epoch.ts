@@ -5,6 +5,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Epoch } from '../domain/manifest.js';
 import { writeFileDurable } from '../files/durable.js';
+import { hasErrno, translateErrno } from '../files/errors.js';
 
 const epochPath = (controlDirectory: string): string => join(controlDirectory, 'epoch.json');
 
@@ -13,8 +14,8 @@ export async function readEpoch(controlDirectory: string): Promise<Epoch | null>
   try {
     return JSON.parse(await readFile(epochPath(controlDirectory), 'utf8')) as Epoch;
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
-    throw error;
+    if (hasErrno(error, 'ENOENT')) return null;
+    throw translateErrno(error, { path: epochPath(controlDirectory) });
   }
 }
 

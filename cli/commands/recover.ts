@@ -1,5 +1,6 @@
 // holdfast recover STORE | --all
 import type { Command } from 'commander';
+import type { LoadedAlone } from '../../control/definitions.js';
 import type { Recovered } from '../../control/recovery.js';
 import { Stop } from '../../domain/stop.js';
 import { describeCommand, localDefinitions, outputOf, requestedBy } from '../command.js';
@@ -17,22 +18,27 @@ export function recoverCommand(): Command {
       const output = outputOf(command);
       if ((store === undefined) === (options.all !== true)) throw new Stop('usage', 'name one store, or give --all');
       const directory = localDefinitions(command);
-      const { loadDefinitionAlone, loadDefinitions } = await import('../../control/definitions.js');
+      const { loadDefinitionAlone, loadDefinitionsAlone } = await import('../../control/definitions.js');
       const { recoverStore } = await import('../../control/recovery.js');
       const { roomOf } = await import('../../control/store-room.js');
-      const definitions =
-        store === undefined ? await loadDefinitions(directory) : [await loadDefinitionAlone(directory, store)];
+      const loaded: readonly LoadedAlone[] =
+        store === undefined
+          ? await loadDefinitionsAlone(directory)
+          : [{ store, definition: await loadDefinitionAlone(directory, store) }];
       const recovered: Recovered[] = [];
-      const refused: { readonly store: string; readonly stop: Stop }[] = [];
+      const refused: Refused[] = [];
+      const defects: unknown[] = [];
       // A store that can't be recovered now is no reason to leave the others as they are
-      for (const definition of definitions) {
+      for (const { store: name, definition } of loaded) {
         try {
+          if (definition instanceof Stop) throw definition;
           recovered.push(await recoverStore(await roomOf(definition), requestedBy()));
         } catch (error) {
-          if (!(error instanceof Stop)) throw error;
-          refused.push({ store: definition.store, stop: error });
+          if (error instanceof Stop) refused.push({ store: name, stop: error });
+          else defects.push(error);
         }
       }
+      if (defects.length > 0) throw defects[0];
       if (refused.length > 0) {
         for (const one of recovered) output.event('recovered', one);
         if (!output.json) process.stdout.write(recovered.map((one) => `${describeRecovered(one)}\n`).join(''));
@@ -40,9 +46,14 @@ export function recoverCommand(): Command {
       }
       output.result(
         { recovered },
-        definitions.length === 0 ? [`no stores are defined in ${directory}`] : recovered.map(describeRecovered),
+        loaded.length === 0 ? [`no stores are defined in ${directory}`] : recovered.map(describeRecovered),
       );
     });
+}
+
+interface Refused {
+  readonly store: string;
+  readonly stop: Stop;
 }
 
 function describeRecovered({ store, settled }: Recovered): string {
@@ -58,7 +69,7 @@ function describeRecovered({ store, settled }: Recovered): string {
 }
 
 /** The first refusal, with what the other stores refused. */
-function asOneStop(refused: readonly { readonly store: string; readonly stop: Stop }[]): Stop {
+function asOneStop(refused: readonly Refused[]): Stop {
   const [first, ...others] = refused;
   if (first === undefined) throw new Error('nothing was refused');
   const also = others.map(({ store, stop }) => ({ store, code: stop.code, message: stop.message }));

@@ -49,9 +49,10 @@ test('recovery runs once at boot, before the worker, and no timer interrupts it'
   expect(unit).toMatch(/^TimeoutStartSec=infinity$/m);
 });
 
-test('the worker needs recovery to have succeeded, and recovers when it ends', async () => {
+test('the worker starts after recovery, also where a store could not be recovered, and recovers when it ends', async () => {
   const unit = await read('holdfast.service');
-  expect(unit).toMatch(/^Requires=.*\bholdfast-recover\.service\b/m);
+  expect(unit).toMatch(/^Wants=.*\bholdfast-recover\.service\b/m);
+  expect(unit).not.toMatch(/^(?:Requires|BindsTo|Requisite)=/m);
   expect(unit).toMatch(/^After=.*\bholdfast-recover\.service\b/m);
   expect(unit).toMatch(/^ExecStopPost=\/usr\/bin\/holdfast recover --all$/m);
 });
