@@ -203,16 +203,14 @@ class Inspection {
   }
 
   inspect(pid: number): void {
+    this.unlessGone(pid, () => {
+      for (const task of tasksOf(pid)) this.unlessGone(pid, () => this.inspectTask(pid, task));
+    });
+  }
+
+  private unlessGone(pid: number, look: () => void): void {
     try {
-      if (isKernelThreadOrZombie(pid)) return;
-      const view = this.viewOfProcess(pid);
-      for (const [name, what] of [
-        ['cwd', 'cwd'],
-        ['root', 'root'],
-      ] as const)
-        this.check(pid, what, readlinkSync(`/proc/${pid}/${name}`), view);
-      for (const descriptor of readdirSync(`/proc/${pid}/fd`)) this.inspectDescriptor(pid, descriptor, view);
-      this.inspectMaps(pid, view);
+      look();
     } catch (error) {
       if (hasErrno(error, ...GONE)) return;
       if (!hasErrno(error, ...DENIED)) throw translateErrno(error, { path: `/proc/${pid}` });
@@ -220,11 +218,19 @@ class Inspection {
     }
   }
 
-  private viewOfProcess(pid: number): View {
-    const namespace = readlinkSync(`/proc/${pid}/ns/mnt`);
+  /** @param task directory of /proc */
+  private inspectTask(pid: number, task: string): void {
+    const view = this.viewOfTask(pid, task);
+    for (const what of ['cwd', 'root'] as const) this.check(pid, what, readlinkSync(`${task}/${what}`), view);
+    for (const descriptor of readdirSync(`${task}/fd`)) this.inspectDescriptor(pid, `${task}/fd/${descriptor}`, view);
+    this.inspectMaps(pid, task, view);
+  }
+
+  private viewOfTask(pid: number, task: string): View {
+    const namespace = readlinkSync(`${task}/ns/mnt`);
     let view = this.views.get(namespace);
     if (view === undefined) {
-      view = viewOf(this.places, parseMountInfo(readFileSync(`/proc/${pid}/mountinfo`, 'utf8')), false);
+      view = viewOf(this.places, parseMountInfo(readFileSync(`${task}/mountinfo`, 'utf8')), false);
       this.views.set(namespace, view);
     }
     if (namespace !== this.ourNamespace) {
@@ -233,8 +239,7 @@ class Inspection {
     return view;
   }
 
-  private inspectDescriptor(pid: number, descriptor: string, view: View): void {
-    const link = `/proc/${pid}/fd/${descriptor}`;
+  private inspectDescriptor(pid: number, link: string, view: View): void {
     try {
       const path = readlinkSync(link);
       if (!path.startsWith('/') || this.check(pid, 'open file', path, view)) return;
@@ -248,8 +253,8 @@ class Inspection {
     }
   }
 
-  private inspectMaps(pid: number, view: View): void {
-    const maps = readFileSync(`/proc/${pid}/maps`, 'utf8');
+  private inspectMaps(pid: number, task: string, view: View): void {
+    const maps = readFileSync(`${task}/maps`, 'utf8');
     if (!view.prefixes.some((prefix) => maps.includes(prefix))) return;
     for (const line of maps.split('\n')) {
       const path = line.indexOf('/');
@@ -279,12 +284,33 @@ function identityOf(path: string): string | null {
   }
 }
 
-/** Kernel threads have no files; zombies have closed theirs. Both may refuse to be inspected. */
-function isKernelThreadOrZombie(pid: number): boolean {
-  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+/**
+ * Where in /proc the files of a process are seen. Kernel threads have none, and zombies have closed theirs; both may
+ * refuse to be inspected. A process whose main thread has ended looks like a zombie, too, while its other threads go on
+ * with all of its files: those are seen through each of them alone.
+ */
+function tasksOf(pid: number): readonly string[] {
+  const own = stateOf(`/proc/${pid}`);
+  if (own === 'kernel thread') return [];
+  if (own === 'lives') return [`/proc/${pid}`];
+  return readdirSync(`/proc/${pid}/task`)
+    .map((thread) => `/proc/${pid}/task/${thread}`)
+    .filter((task) => stateOf(task) === 'lives');
+}
+
+/** @param task directory of /proc */
+function stateOf(task: string): 'lives' | 'ended' | 'kernel thread' {
+  let stat: string;
+  try {
+    stat = readFileSync(`${task}/stat`, 'utf8');
+  } catch (error) {
+    if (hasErrno(error, ...GONE)) return 'ended';
+    throw error;
+  }
   // The program's name, in parentheses, may hold anything: fields are counted from its end.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  return fields[0] === 'Z' || fields[0] === 'X' || (Number(fields[6]) & KERNEL_THREAD) !== 0;
+  if ((Number(fields[6]) & KERNEL_THREAD) !== 0) return 'kernel thread';
+  return fields[0] === 'Z' || fields[0] === 'X' ? 'ended' : 'lives';
 }
 
 function commandOf(pid: number): string {

@@ -1,7 +1,8 @@
 // Who uses a store (P-18): every way in which a process can hold on to it is found, and nobody else is accused.
 import { execFileSync, spawn } from 'node:child_process';
-import { copyFileSync, linkSync, mkdirSync, openSync, closeSync, rmSync } from 'node:fs';
+import { copyFileSync, linkSync, mkdirSync, openSync, closeSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import Database from 'better-sqlite3';
 import { describe, expect, onTestFinished, test } from 'vitest';
@@ -78,6 +79,29 @@ describe('findUsers', () => {
     ]);
     rmSync(root, { recursive: true });
     expect((await findUsers([root], [])).users).toMatchObject([{ pid, what: 'open file' }]);
+  });
+
+  test('a process whose main thread has ended, and whose other threads go on, is found by its open file', async () => {
+    const root = join(temporaryDirectory(), 'data');
+    fill(root, { a: '1' });
+    const pid = await use('main thread ends', join(root, 'a'));
+    for (let state = ''; state !== 'Z'; await sleep(10))
+      state = /^State:\t(.)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? '';
+    expect((await findUsers([root], [])).users).toMatchObject([{ pid, what: 'open file', path: join(root, 'a') }]);
+  });
+
+  test('a zombie that nobody has waited for uses nothing, and is no blind spot', async () => {
+    const root = join(temporaryDirectory(), 'data');
+    fill(root, { a: '1' });
+    // It ends once its parent is a program that waits for nobody
+    const child = `exec 3< '${join(root, 'a')}'; until grep -qx sleep /proc/$PPID/comm; do sleep 0.01; done`;
+    const parent = await start('/bin/sh', ['-c', `sh -c "$0" & echo ready; exec sleep 60`, child]);
+    const children = (): string => readFileSync(`/proc/${parent}/task/${parent}/children`, 'utf8').trim();
+    const isZombie = (): boolean => /^State:\tZ/m.test(readFileSync(`/proc/${children()}/status`, 'utf8'));
+    while (!isZombie()) await sleep(10);
+    const { users, cannotTell } = await findUsers([root], []);
+    expect(users).toEqual([]);
+    expect(cannotTell.map(({ pid }) => pid)).not.toContain(Number(children()));
   });
 
   test('a program that runs from the root is found by its maps', async () => {
@@ -233,9 +257,8 @@ describe('assertNotInUse', () => {
       const { readFileSync } = await import('node:fs');
       process.setgroups([]); process.setgid(12345); process.setuid(12345);
       const { cannotTell } = await findUsers(['/usr/share/nothing-is-here'], []);
-      // One that has ended since was none: those of the kernel stay
       const statOf = (pid) => { try { return readFileSync('/proc/' + pid + '/stat', 'utf8'); } catch { return ''; } };
-      const isKernel = (pid) => statOf(pid).split(') ')[1]?.split(' ')[1] === '2';
+      const isKernel = (pid) => pid !== 0 && statOf(pid).split(') ')[1]?.split(' ')[1] === '2';
       const code = await assertNotInUse(['/usr/share/nothing-is-here'], [], { detachConfirmed: false }).then(() => 'passed', (error) => error.code);
       console.log(code, cannotTell.some(({ pid }) => pid === ${process.pid}), cannotTell.some(({ pid }) => isKernel(pid)));`;
       const said = execFileSync(process.execPath, ['--input-type=module', '-e', script], {
