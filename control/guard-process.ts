@@ -30,13 +30,8 @@ async function resume({ room, grant }: GuardOrder): Promise<void> {
   const hook = room.definition.hooks.resume;
   if (hook === undefined) throw new Error('defect: a guard for a store without a resume hook');
   for (let wait = 1_000; ; wait = Math.min(wait * 2, BACK_OFF_MAX_MILLIS)) {
-    const owed = await withControlDatabase(room.controlDirectory, (database) => {
-      const { token, owner } = database.lock();
-      // Taken over: whoever did that has resumed the application, or does it now
-      return owner !== null && token === grant.token && debtsOf(database.events(grant.operation)).resume;
-    });
-    if (!owed) return;
     try {
+      if (!(await isResumeOwed(room, grant))) return;
       // The quiesce hook may outlive the worker, and would pause the application again
       await endLeftHooks(grant.operation);
       await runHook('resume', hook, { store: room.definition.store, operation: grant.operation });
@@ -51,6 +46,14 @@ async function resume({ room, grant }: GuardOrder): Promise<void> {
       await sleep(wait);
     }
   }
+}
+
+/** False, too, once the lock was taken over: whoever did that has resumed the application, or does it now. */
+function isResumeOwed(room: StoreRoom, grant: LockGrant): Promise<boolean> {
+  return withControlDatabase(room.controlDirectory, (database) => {
+    const { token, owner } = database.lock();
+    return owner !== null && token === grant.token && debtsOf(database.events(grant.operation)).resume;
+  });
 }
 
 /** Not by `critical`: the owner of the lock is the dead worker still, or recovery would have to wait for the guard. */

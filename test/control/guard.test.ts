@@ -1,5 +1,7 @@
 // The guard: between quiesce and resume a worker may die in any way, and the application goes on all the same. The
 // worker here is a real process that starts a real guard and is killed.
+import { mkdirSync, readFileSync, renameSync, rmdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import { withControlDatabase } from '../../control/control-database.js';
@@ -67,6 +69,23 @@ describe('the guard', () => {
     await sleep(600);
     expect(ran()).toEqual([]);
     expect(await settleOperation(room, owner.operation, owner.runId, 'stopped')).toMatchObject({ hooks: ['resume'] });
+    expect(ran()).toEqual(['resume']);
+  });
+
+  test('asks again what is owed when lock.db could not be read', async () => {
+    const { room, ran } = await makeTestRoom({ quiesce: '', resume: '' });
+    const worker = startChild({ room, does: 'guard', claimant: claimant(), hook: null });
+    await worker.line();
+    const [path, elsewhere] = ['lock.db', 'lock.db elsewhere'].map((name) => join(room.controlDirectory, name));
+    if (path === undefined || elsewhere === undefined) throw new Error('no paths');
+    renameSync(path, elsewhere);
+    mkdirSync(path);
+    await worker.kill();
+    const log = join(room.controlDirectory, 'guard.log');
+    await eventually('the guard was refused', () => readFileSync(log, 'utf8').includes('"retryInMillis"'));
+    rmdirSync(path);
+    renameSync(elsewhere, path);
+    await eventually('the guard has resumed', () => ran().includes('resume'));
     expect(ran()).toEqual(['resume']);
   });
 
