@@ -6,7 +6,7 @@ import { existsSync } from 'node:fs';
 import type { RootDefinition } from '../domain/definition.js';
 import { mainOfSidecar } from '../domain/exchange.js';
 import type { FormerState } from '../domain/journal.js';
-import { selectMembers } from '../files/members.js';
+import { isGlob, selectMembers } from '../files/members.js';
 import { walkTree } from '../files/walk.js';
 import type { WalkedEntry } from '../files/walk.js';
 import type { StoreRoom } from './store-room.js';
@@ -47,7 +47,7 @@ function sortEntries(
   const present: RootDefinition = {
     ...definition,
     databases: definition.databases.filter(
-      (database) => /[*?[{(!]/.test(database.path) || byPath.get(database.path)?.kind === 'file',
+      (database) => isGlob(database.path) || byPath.get(database.path)?.kind === 'file',
     ),
     trees: definition.trees.filter((tree) => byPath.get(tree.path)?.kind === 'directory'),
   };

@@ -50,7 +50,8 @@ function compile(globs: readonly string[]): Matcher {
   return picomatch([...globs], { dot: true, nonegate: true, flags: 's' });
 }
 
-function isGlob(path: string): boolean {
+/** Whether a path of a definition names what it matches, and not the one file of that name. */
+export function isGlob(path: string): boolean {
   return picomatch.scan(path, { nonegate: true }).isGlob;
 }
 
