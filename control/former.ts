@@ -3,11 +3,12 @@
 // that lay there before, by its looks (paths, kinds, sizes, inodes, times), without reading contents.
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import type { RootDefinition } from '../domain/definition.js';
 import { mainOfSidecar } from '../domain/exchange.js';
 import type { FormerState } from '../domain/journal.js';
-import { isGlob, selectMembers } from '../files/members.js';
-import { walkTree } from '../files/walk.js';
+import { isGlob, matchesPath, selectMembers } from '../files/members.js';
+import { hasMagic, walkTree } from '../files/walk.js';
 import type { WalkedEntry } from '../files/walk.js';
 import type { StoreRoom } from './store-room.js';
 
@@ -73,9 +74,14 @@ export async function formerStates(room: StoreRoom): Promise<readonly FormerStat
   return states;
 }
 
-/** What merely reading a database makes or touches: the index of its log, and a log without a frame. */
-function isFleeting(entry: WalkedEntry): boolean {
-  return entry.path.endsWith('-shm') || (entry.path.endsWith('-wal') && entry.sizeBytes === 0);
+/**
+ * What merely reading a database makes or touches: the index of its log, and a log without a frame. Beside what is no
+ * database these are files like any others. A listed one is a database whatever its first bytes have become.
+ */
+function isFleeting(entry: WalkedEntry, isDatabase: (path: string) => boolean): boolean {
+  const mayBe = entry.path.endsWith('-shm') || (entry.path.endsWith('-wal') && entry.sizeBytes === 0);
+  const main = mainOfSidecar(entry.path);
+  return mayBe && main !== null && isDatabase(main);
 }
 
 /**
@@ -86,8 +92,12 @@ function isFleeting(entry: WalkedEntry): boolean {
 export async function formerDigest(directory: string, definition: RootDefinition): Promise<string> {
   if (!existsSync(directory)) return 'absent';
   const { members } = sortEntries(definition, await walkTree(directory, { detectDatabases: false }), new Set());
+  const files = new Set(members.filter((entry) => entry.kind === 'file').map((entry) => entry.path));
+  const isDatabase = (path: string): boolean =>
+    files.has(path) &&
+    (definition.databases.some((database) => matchesPath(database.path, path)) || hasMagic(join(directory, path)));
   const lines = members
-    .filter((entry) => entry.path !== '.' && !isFleeting(entry))
+    .filter((entry) => entry.path !== '.' && !isFleeting(entry, isDatabase))
     .map((entry) =>
       JSON.stringify([
         entry.path,

@@ -107,7 +107,9 @@ function lookAt(directory: string, path: string, options: WalkOptions): WalkedEn
 
 function walked(path: string, absolute: string, facts: BigIntStats, options: WalkOptions): WalkedEntry {
   const kind = kindOf(facts);
-  const isDatabase = options.detectDatabases ? kind === 'file' && hasMagic(absolute, facts) : null;
+  const isDatabase = options.detectDatabases
+    ? kind === 'file' && facts.size >= SQLITE_MAGIC.length && hasMagic(absolute)
+    : null;
   return {
     path,
     kind,
@@ -130,8 +132,8 @@ function kindOf(facts: BigIntStats): WalkedKind {
   return facts.isSymbolicLink() ? 'symlink' : 'special';
 }
 
-function hasMagic(path: string, facts: BigIntStats): boolean {
-  if (facts.size < SQLITE_MAGIC.length) return false;
+/** Whether a file begins with SQLite's magic. Opens it: see WalkOptions. False for what is no file, or gone. */
+export function hasMagic(path: string): boolean {
   const descriptor = openToLook(path);
   if (descriptor === null) return false;
   try {
