@@ -60,12 +60,11 @@ async function checkCapture(
     entries,
     application: await applicationOf(room, input.operation, signal),
   });
-  await critical(room, input.grant, (database) => {
-    for (const [index, { integrityCheckedAt }] of checked.entries()) {
-      const sha256 = capture.databases[index]?.sha256;
-      if (sha256 !== undefined) database.recordVerdict(sha256, integrityCheckedAt);
-    }
+  const verdicts = checked.flatMap(({ integrityCheckedAt: checkedAt }, index) => {
+    const sha256 = capture.databases[index]?.sha256;
+    return sha256 === undefined ? [] : [{ sha256, checkedAt }];
   });
+  await critical(room, input.grant, (database) => database.recordVerdicts(verdicts));
   return { databases: checked.length, verdictsKept: known.filter((verdict) => verdict !== undefined).length };
 }
 

@@ -2,9 +2,10 @@
 // Lines are appended inside a critical section, and are on disk before the effect that they announce.
 import { createHash } from 'node:crypto';
 import { open, readFile } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { canonicalJson } from '../domain/canonical.js';
-import { Stop } from '../domain/stop.js';
+import { assert, Stop } from '../domain/stop.js';
 import { fsyncDirectory } from '../files/durable.js';
 import { now } from './clock.js';
 
@@ -19,10 +20,13 @@ export interface AuditEntry {
 }
 
 const FIRST = '0'.repeat(64);
+const NEWLINE = 0x0a;
+/** Lines are some hundred bytes long. */
+const TAIL_BYTES = 4096;
 const auditPath = (controlDirectory: string): string => join(controlDirectory, 'audit.jsonl');
 const digest = (line: string): string => createHash('sha256').update(line).digest('hex');
 
-/** Only inside a critical section: the chain has one writer at a time. */
+/** Only inside a critical section: the chain has one writer at a time. Reads no more than the end of the log. */
 export async function appendAudit(
   controlDirectory: string,
   event: string,
@@ -31,17 +35,15 @@ export async function appendAudit(
 ): Promise<void> {
   const file = await open(auditPath(controlDirectory), 'a+', 0o600);
   try {
-    const text = await file.readFile('utf8');
-    if (!text.endsWith('\n')) await file.truncate(Buffer.byteLength(text.slice(0, text.lastIndexOf('\n') + 1)));
-    const lines = completeLines(text);
-    const last = lines.at(-1);
+    const tail = await readTail(file);
+    if (tail.torn) await file.truncate(tail.endBytes);
     const entry: AuditEntry = {
-      number: lines.length + 1,
+      number: tail.line === undefined ? 1 : (parseEntry(tail.line)?.number ?? 0) + 1,
       at: now(),
       event,
       operation,
       details,
-      previousSha256: last === undefined ? FIRST : digest(last),
+      previousSha256: tail.line === undefined ? FIRST : digest(tail.line),
     };
     await file.appendFile(`${canonicalJson(entry)}\n`);
     await file.sync();
@@ -49,6 +51,33 @@ export async function appendAudit(
     await file.close();
   }
   if (event === 'lock acquired') await fsyncDirectory(controlDirectory);
+}
+
+interface Tail {
+  /** The last complete line; undefined in an empty log. */
+  readonly line: string | undefined;
+  /** Where complete lines end. */
+  readonly endBytes: number;
+  readonly torn: boolean;
+}
+
+/** Reads backwards until the last complete line is there, whole. */
+async function readTail(file: FileHandle): Promise<Tail> {
+  const { size } = await file.stat();
+  let tail: Buffer<ArrayBufferLike> = Buffer.alloc(0);
+  for (let begin = size; ;) {
+    const lines = completeLines(tail.toString('utf8'));
+    // The first of them may be the rest of a longer one
+    if (lines.length > 1 || begin === 0) {
+      const endBytes = begin + tail.lastIndexOf(NEWLINE) + 1;
+      return { line: lines.at(-1), endBytes, torn: endBytes < size };
+    }
+    const length = Math.min(begin, Math.max(TAIL_BYTES, tail.length));
+    begin -= length;
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(length), 0, length, begin);
+    assert(bytesRead === length, 'the log is not written to while it is read');
+    tail = Buffer.concat([buffer, tail]);
+  }
 }
 
 /**

@@ -6,6 +6,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FormerState, JournalEvent } from '../domain/journal.js';
+import { LIMITS } from '../domain/limits.js';
 import type { LockGrant } from '../domain/protocol.js';
 import type { Witness } from '../domain/sequence.js';
 import { Stop } from '../domain/stop.js';
@@ -18,6 +19,12 @@ import { ensureControlDirectory } from './store-room.js';
 /** Longest wait for another critical section of the same store; sections are short, exchanges of many entries included. */
 const SECTION_WAIT_MILLIS = 60_000;
 
+const DAY_MILLIS = 24 * 3600 * 1000;
+
+/**
+ * What grows: `operations` and `backups` by a row each, which are kept, because an operation happens once and a backup
+ * is known by its manifest for ever. Journals and verdicts are forgotten; witnesses and points are as many as the store has.
+ */
 const SCHEMA = `
   CREATE TABLE IF NOT EXISTS lock (slot INTEGER PRIMARY KEY CHECK (slot = 1), token INTEGER NOT NULL, owner TEXT);
   INSERT OR IGNORE INTO lock VALUES (1, 0, NULL);
@@ -186,10 +193,15 @@ export class ControlDatabase {
       .run(owner.operation, owner.protocol, owner.workflowId, owner.runId, now());
   }
 
+  /** Ends it, and forgets the journals of those that ended long ago: nothing is owed by them, nobody asks for them. */
   endOperation(operation: string, outcome: string): void {
     this.#database
       .prepare('UPDATE operations SET ended_at = ?, outcome = ? WHERE operation = ? AND ended_at IS NULL')
       .run(now(), outcome, operation);
+    const oldest = new Date(Date.parse(now()) - LIMITS.journalDaysMax * DAY_MILLIS).toISOString();
+    this.#database
+      .prepare('DELETE FROM journal WHERE operation IN (SELECT operation FROM operations WHERE ended_at < ?)')
+      .run(oldest);
   }
 
   journal(operation: string, event: JournalEvent): void {
@@ -273,8 +285,11 @@ export class ControlDatabase {
       .get(sha256)?.at;
   }
 
-  recordVerdict(sha256: string, checkedAt: string): void {
-    this.#database.prepare('INSERT OR REPLACE INTO verdicts VALUES (?, ?)').run(sha256, checkedAt);
+  /** Keeps the verdicts on the databases of the newest backup, and no others: what changed since is checked anyway. */
+  recordVerdicts(verdicts: readonly { readonly sha256: string; readonly checkedAt: string }[]): void {
+    this.#database.prepare('DELETE FROM verdicts').run();
+    const record = this.#database.prepare('INSERT OR REPLACE INTO verdicts VALUES (?, ?)');
+    for (const { sha256, checkedAt } of verdicts) record.run(sha256, checkedAt);
   }
 }
 

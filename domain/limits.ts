@@ -23,6 +23,8 @@ export const LIMITS = {
   approvalDeadlineMillisMax: 366 * 24 * 3600 * 1000,
   rollbackPointsMax: 2,
   rollbackDaysMax: 30,
+  /** Journals of ended operations; as long as the embedded engine keeps closed runs, which name the same operations. */
+  journalDaysMax: 90,
   manifestBytesMax: 512 * 1024 * 1024,
   pathBytesMax: 4096,
   definitionBytesMax: 1024 * 1024,

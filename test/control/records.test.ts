@@ -1,11 +1,29 @@
 // What lies in the control directory beside lock.db: the audit chain, the fence, the epoch (SM-8, DESIGN.md "Restore").
-import { appendFileSync, existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import {
+  appendFileSync,
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  readSync,
+  readdirSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
+import Database from 'better-sqlite3';
 import { describe, expect, test } from 'vitest';
 import { appendAudit, readAudit } from '../../control/audit.js';
+import { withControlDatabase } from '../../control/control-database.js';
 import { beginEpoch, readEpoch } from '../../control/epoch.js';
 import { liftFence, raiseFence, readFence } from '../../control/fence.js';
-import { codeOf, stopOf, temporaryDirectory } from './room.js';
+import { acquireLock, journal, releaseLock } from '../../control/lock.js';
+import type { StoreRoom } from '../../control/store-room.js';
+import { LIMITS } from '../../domain/limits.js';
+import { claimant, codeOf, makeTestRoom, saysRun, stopOf, temporaryDirectory } from './room.js';
 
 const logOf = (directory: string): string => join(directory, 'audit.jsonl');
 
@@ -82,6 +100,31 @@ describe('the audit log', () => {
     expect(await readAudit(directory)).toMatchObject([{ number: 1, operation: 'first' }]);
   });
 
+  test.each([10, 100_000])('is appended to after a line of %i bytes and more', async (bytes) => {
+    const directory = temporaryDirectory();
+    for (const operation of ['first', 'ö'.repeat(bytes), 'third', 'fourth'])
+      await appendAudit(directory, 'lock acquired', operation);
+    expect((await readAudit(directory)).map(({ number }) => number)).toEqual([1, 2, 3, 4]);
+  });
+
+  test('is appended to without being read: as quickly when it is larger than a string can be', async () => {
+    const { directory, lines } = await threeEntries();
+    truncateSync(logOf(directory), 2 ** 33);
+    appendFileSync(logOf(directory), `\n${lines[2] ?? ''}\n`);
+    const before = statSync(logOf(directory)).size;
+    await appendAudit(directory, 'lock acquired', 'another');
+    const added = Buffer.alloc(statSync(logOf(directory)).size - before);
+    const descriptor = openSync(logOf(directory), 'r');
+    readSync(descriptor, added, 0, added.length, before);
+    closeSync(descriptor);
+    expect(JSON.parse(added.toString())).toMatchObject({
+      number: 4,
+      previousSha256: createHash('sha256')
+        .update(lines[2] ?? '')
+        .digest('hex'),
+    });
+  });
+
   test('a log that is not there is empty', async () => {
     expect(await readAudit(temporaryDirectory())).toEqual([]);
   });
@@ -133,5 +176,58 @@ describe('the epoch', () => {
     await expect(beginEpoch(directory)).rejects.toThrow();
     expect(readFileSync(join(directory, 'epoch.json'), 'utf8')).toBe('{"id":');
     expect(existsSync(logOf(directory))).toBe(false);
+  });
+});
+
+describe('lock.db does not grow without end', () => {
+  const room = async (): Promise<StoreRoom> => (await makeTestRoom()).room;
+
+  async function carryOut(of: StoreRoom): Promise<string> {
+    const grant = await acquireLock(of, claimant(), saysRun('unknown'));
+    await journal(of, grant, { event: 'quiescing' });
+    await journal(of, grant, { event: 'resumed', by: 'protocol' });
+    await releaseLock(of, grant, 'done');
+    return grant.operation;
+  }
+
+  /** Lets an operation have ended so many days ago. */
+  function age(of: StoreRoom, operation: string, days: number): void {
+    const database = new Database(join(of.controlDirectory, 'lock.db'));
+    const endedAt = new Date(Date.now() - days * 24 * 3600 * 1000).toISOString();
+    database.prepare('UPDATE operations SET ended_at = ? WHERE operation = ?').run(endedAt, operation);
+    database.close();
+  }
+
+  test('journals of operations that ended long ago are forgotten, that they were carried out is not', async () => {
+    const tested = await room();
+    const [old, recent] = [await carryOut(tested), await carryOut(tested)];
+    age(tested, old, LIMITS.journalDaysMax + 1);
+    age(tested, recent, LIMITS.journalDaysMax - 1);
+    await carryOut(tested);
+    await withControlDatabase(tested.controlDirectory, (database) => {
+      expect(database.events(old)).toEqual([]);
+      expect(database.events(recent)).toHaveLength(2);
+    });
+    expect(await codeOf(acquireLock(tested, claimant({ operation: old }), saysRun('unknown')))).toBe(
+      'operation_repeated',
+    );
+  });
+
+  test('the journal of an operation that has not ended is kept, however old it is', async () => {
+    const tested = await room();
+    const grant = await acquireLock(tested, claimant(), saysRun('unknown'));
+    await journal(tested, grant, { event: 'quiescing' });
+    await withControlDatabase(tested.controlDirectory, (database) => {
+      database.endOperation('another', 'done');
+      expect(database.events(grant.operation)).toHaveLength(1);
+    });
+  });
+
+  test('verdicts are kept on the databases of the newest backup alone', async () => {
+    await withControlDatabase((await room()).controlDirectory, (database) => {
+      database.recordVerdicts(['one', 'two', 'two'].map((sha256) => ({ sha256, checkedAt: 'then' })));
+      database.recordVerdicts(['two', 'three'].map((sha256) => ({ sha256, checkedAt: 'now' })));
+      expect(['one', 'two', 'three'].map((sha256) => database.verdict(sha256))).toEqual([undefined, 'now', 'now']);
+    });
   });
 });
