@@ -18,6 +18,7 @@ import { ensureDirectory, renameDurable, syncFilesystem } from '../files/durable
 import { performExchange, planExchange } from '../files/exchange.js';
 import type { ExchangeRequest } from '../files/exchange.js';
 import { carryOver as linkOutside } from '../files/hard-link.js';
+import { walkTree } from '../files/walk.js';
 import type { WalkedEntry } from '../files/walk.js';
 import { assertStoreNotInUse } from './application.js';
 import { readPlannedArtefact, readPlannedPoint } from './planned.js';
@@ -36,31 +37,53 @@ export const fence = (dependencies: ActivityDependencies) =>
     await critical(room, input.grant, () => raiseFence(room.controlDirectory, input.operation, input.protocol));
   });
 
-/** Step restore.carry-over: the last act before the exchange. The live files stay where they are; only links are made. */
+/** Step restore.carry-over. The live files stay where they are; only links are made. */
 export const carryOver = (dependencies: ActivityDependencies) =>
-  step(dependencies, async (input: PlannedInput, { room }) => {
-    const { manifest } = await readPlannedArtefact(input.plan);
-    let linked = 0;
-    for (const root of room.roots) {
-      const { outside } = await replacedMembers(root.definition, incomingPaths(root, manifest.entries));
-      const untouched = new Set(await untouchedNames(root, manifest.entries));
-      const wanted = outside.filter((entry) => !untouched.has(topOf(entry.path)));
-      const files = wanted.filter((entry) => entry.kind !== 'directory').length;
-      if (files > input.plan.bounds.filesCarriedOverMax) {
-        throw new Stop(
-          'plan_stale',
-          `${files} files would be carried over, ${input.plan.bounds.filesCarriedOverMax} are approved`,
-          { root: root.definition.name, files },
-        );
-      }
-      await critical(room, input.grant, async () => {
-        linked += (await linkOutside(wanted, root.definition.path, treeOf(root, input.operation))).linked;
-        await applyDirectories(root, input.operation, manifest.entries);
-        await syncFilesystem(treeOf(root, input.operation));
-      });
-    }
-    return { linked };
-  });
+  step(dependencies, async (input: PlannedInput, { room }) => ({ linked: await carryOverIntoStaged(input, room) }));
+
+/**
+ * Links what is outside the members into the staged trees, and brings up to date what was linked before: the exchange
+ * calls it again as its last act, so that a key that was renewed meanwhile, or a log that was rotated, is not left behind
+ * with the former state. What is gone from the live root by then is set aside beside the staged tree.
+ * @returns how many files were linked
+ * @throws Stop plan_stale, unclear_target
+ */
+async function carryOverIntoStaged(input: PlannedInput, room: StoreRoom): Promise<number> {
+  const { manifest } = await readPlannedArtefact(input.plan);
+  let linked = 0;
+  for (const root of room.roots) {
+    const tree = treeOf(root, input.operation);
+    const staged = new Set(
+      manifest.entries.filter((entry) => entry.root === root.definition.name).map((entry) => entry.path),
+    );
+    const then = (await walkTree(tree, { detectDatabases: false })).filter((entry) => !staged.has(entry.path));
+    const untouched = new Set(await untouchedNames(root, manifest.entries));
+    const { outside } = await replacedMembers(root.definition, incomingPaths(root, manifest.entries));
+    const now = outside.filter((entry) => !untouched.has(topOf(entry.path)));
+    assertFewEnough(input, root, now);
+    const { wanted, stale } = differenceOf(now, then);
+    if (wanted.length === 0 && stale.length === 0) continue;
+    await critical(room, input.grant, async () => {
+      await setAside(stale, tree, `${tree}.outside-${input.operation}`);
+      linked += (await linkOutside(wanted, root.definition.path, tree)).linked;
+      await applyDirectories(root, input.operation, manifest.entries);
+      await syncFilesystem(tree);
+    });
+  }
+  return linked;
+}
+
+/** @throws Stop plan_stale */
+function assertFewEnough({ plan }: PlannedInput, root: RoomRoot, outside: readonly WalkedEntry[]): void {
+  const files = outside.filter((entry) => entry.kind !== 'directory').length;
+  if (files > plan.bounds.filesCarriedOverMax) {
+    throw new Stop(
+      'plan_stale',
+      `${files} files would be carried over, ${plan.bounds.filesCarriedOverMax} are approved`,
+      { root: root.definition.name, files },
+    );
+  }
+}
 
 function incomingPaths(root: RoomRoot, entries: readonly ManifestEntry[]): ReadonlySet<string> {
   return new Set(
@@ -120,11 +143,13 @@ function differenceOf(
   now: readonly WalkedEntry[],
   then: readonly WalkedEntry[],
 ): { readonly wanted: readonly WalkedEntry[]; readonly stale: readonly WalkedEntry[] } {
-  const inodes = (entries: readonly WalkedEntry[]): Map<string, string> =>
-    new Map(entries.filter((entry) => entry.kind !== 'directory').map((entry) => [entry.path, entry.inode]));
-  const [live, kept] = [inodes(now), inodes(then)];
+  // Directories have no second link: one is as good as another
+  const identity = ({ kind, inode }: WalkedEntry): string => (kind === 'directory' ? kind : inode);
+  const identities = (entries: readonly WalkedEntry[]): Map<string, string> =>
+    new Map(entries.map((entry) => [entry.path, identity(entry)]));
+  const [live, kept] = [identities(now), identities(then)];
   return {
-    wanted: now.filter((entry) => entry.kind === 'directory' || kept.get(entry.path) !== entry.inode),
+    wanted: now.filter((entry) => kept.get(entry.path) !== identity(entry)),
     stale: then.filter((entry) => entry.kind !== 'directory' && live.get(entry.path) !== entry.inode),
   };
 }
@@ -146,7 +171,7 @@ export const exchange = (dependencies: ActivityDependencies) =>
     await assertStoreNotInUse(room, room.definition.hooks.detach !== undefined);
     const former = await formerStates(room);
     assertAsSeen(former, input.seen);
-    if (input.plan.source.kind === 'rollback') await carryOverIntoPoint(input, room);
+    await (input.plan.source.kind === 'rollback' ? carryOverIntoPoint(input, room) : carryOverIntoStaged(input, room));
     const exchangePlan = await planExchange(await requestsOf(input, room));
     await journal(room, input.grant, { event: 'exchanging', exchange: exchangePlan, former });
     await critical(room, input.grant, async (database) => {

@@ -47,6 +47,41 @@ describe.skipIf(requires('temporal'))('between two steps', () => {
     expect(store.leftovers()).toEqual([]);
   });
 
+  test('restore.exchange: a key that was renewed after it was carried over is the one that the new store has', async () => {
+    const store = makeStore(engine(), 'renewed', {
+      files: { 'files/one': 'one', 'tls/key': 'old key', 'tls/old': 'expired', 'app.log': 'log' },
+    });
+    await store.backup();
+    store.write('files/one', 'newer');
+    const renewed = join(store.directory, 'renewed');
+    const added = join(store.directory, 'added');
+    for (const path of [renewed, added]) writeFileSync(path, 'new key');
+    const linked = `${store.controlDirectory}/trees/*/data/tls/old`;
+    store.scriptHook(
+      'detach',
+      behindTheFence(
+        store,
+        `while [ ! -e ${linked} ]; do sleep 0.01; done
+         mv -T '${renewed}' '${store.path('tls/key')}'; mv -T '${added}' '${store.path('tls/added')}'
+         rm '${store.path('tls/old')}'; mv -T '${store.path('app.log')}' '${store.path('app.log.1')}'`,
+      ),
+    );
+    await store.restore();
+    expect(store.read('files/one')).toBe('one');
+    expect(readdirSync(store.path('tls')).sort()).toEqual(['added', 'key']);
+    expect([store.read('tls/key'), store.read('tls/added'), store.read('app.log.1')]).toEqual([
+      'new key',
+      'new key',
+      'log',
+    ]);
+    expect(existsSync(store.path('app.log'))).toBe(false);
+    expect(store.leftovers()).toEqual([]);
+    // What was replaced comes back with the files of now, too
+    await store.rollback();
+    expect([store.read('files/one'), store.read('tls/key')]).toEqual(['newer', 'new key']);
+    expect(readdirSync(store.path('tls')).sort()).toEqual(['added', 'key']);
+  });
+
   test('backup.snapshot: a cut that is taken again is taken while the application holds still again', async () => {
     const store = makeStore(engine(), 'again', { hooks: ['quiesce', 'resume'] });
     // As soon as it may go on it writes, once: the first cut fails
