@@ -35,6 +35,8 @@ interface Pair {
   readonly path: string;
   readonly definition: DatabaseDefinition;
   readonly incoming: DatabaseFacts;
+  /** Reads the incoming one again, its accepted rows only up to these. */
+  readonly readUpTo: (bounds: DatabaseFacts['appendOnly']) => Promise<DatabaseFacts>;
 }
 
 /** Step restore.compare. */
@@ -49,11 +51,13 @@ export const compare = (dependencies: ActivityDependencies) =>
       const root = rootOf(room, database.root);
       const definition = listedDefinition(room, database.root, database.path) ?? UNLISTED;
       // Read from the staged bytes, not from what the manifest says of them
-      const incoming = await checkDatabase(
-        { ...factsRequest(join(treeOf(root, input.operation), database.path), definition, false), integrity: false },
-        signal,
-      );
-      pairs.push({ root, path: database.path, definition, incoming });
+      const request = {
+        ...factsRequest(join(treeOf(root, input.operation), database.path), definition, false),
+        integrity: false,
+      };
+      const incoming = await checkDatabase(request, signal);
+      const readUpTo: Pair['readUpTo'] = (appendOnlyUpTo) => checkDatabase({ ...request, appendOnlyUpTo }, signal);
+      pairs.push({ root, path: database.path, definition, incoming, readUpTo });
     }
     return { ...(await compareWithLive(input, room, pairs, signal)), seen };
   });
@@ -77,11 +81,15 @@ export const comparePoint = (dependencies: ActivityDependencies) =>
       }
       const root = rootOf(room, former.root);
       for (const { path, definition } of await databasesOf(room, former)) {
-        const [facts] = await readLiveFacts(
-          [factsRequest(join(former.tree, path), { ...definition, requiredTables: [] }, false)],
-          signal,
-        );
-        if (facts !== undefined && 'facts' in facts) pairs.push({ root, path, definition, incoming: facts.facts });
+        const request = factsRequest(join(former.tree, path), { ...definition, requiredTables: [] }, false);
+        const [facts] = await readLiveFacts([request], signal);
+        const readUpTo: Pair['readUpTo'] = async (appendOnlyUpTo) => {
+          const [again] = await readLiveFacts([{ ...request, appendOnlyUpTo }], signal);
+          if (again !== undefined && 'facts' in again) return again.facts;
+          throw new Stop('plan_stale', `${path} could be read before, and can't be now`, { root: former.root, path });
+        };
+        if (facts !== undefined && 'facts' in facts)
+          pairs.push({ root, path, definition, incoming: facts.facts, readUpTo });
         // A damaged database comes back as it was, if the plan said so
         else assertApproved(input.plan.source.databasesUnreadable, former.root, path, facts?.unreadable);
       }
@@ -184,7 +192,8 @@ async function compareWithLive(
   for (const { root, path, incoming } of pairs) assertFloor(root.definition.name, path, incoming.sequences, witnesses);
   for (const { pair, facts: live } of lived) {
     assertMigrationsCompatible(pair.path, pair.incoming, live);
-    assertHistoryKept(pair.path, pair.incoming, live);
+    const ended = live.appendOnly.some(({ upTo }, index) => upTo !== pair.incoming.appendOnly[index]?.upTo);
+    assertHistoryKept(pair.path, ended ? await pair.readUpTo(live.appendOnly) : pair.incoming, live);
   }
   return { compared: lived.length, unreadable: pairs.length - lived.length };
 }
@@ -248,8 +257,10 @@ function assertNoneMissing(
   }
 }
 
-/** Accepted rows are compared up to the last one that the incoming database has. */
+/** Accepted rows are compared up to the last one that the incoming database has, or the live one if that ends before. */
 function commonRange({ root, path, definition, incoming }: Pair): FactsRequest {
-  const appendOnlyUpTo = Object.fromEntries(incoming.appendOnly.map((fact) => [fact.table, fact.upTo]));
-  return { ...factsRequest(livePath(root, path), { ...definition, requiredTables: [] }, false), appendOnlyUpTo };
+  return {
+    ...factsRequest(livePath(root, path), { ...definition, requiredTables: [] }, false),
+    appendOnlyUpTo: incoming.appendOnly,
+  };
 }

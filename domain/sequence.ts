@@ -72,7 +72,8 @@ export function assertMigrationsCompatible(path: string, source: DatabaseFacts, 
 }
 
 /**
- * SM-7: accepted rows present live are byte-equal in the backup, up to the last row that both have.
+ * SM-7: accepted rows present live are byte-equal in the backup, up to the last row of whichever has fewer: rows that
+ * were added since are compared with nothing, and rows that were lost at the end come back.
  * Both digests were made over the same range.
  * @throws Stop history_rewritten
  */

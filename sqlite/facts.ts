@@ -15,8 +15,8 @@ export interface FactsRequest {
   readonly appendOnly: readonly SequenceDefinition[];
   readonly migrations: MigrationsDefinition | null;
   readonly foreignKeys: boolean;
-  /** By table, digest rows only up to this value (null: up to nothing); a table not named is digested whole. */
-  readonly appendOnlyUpTo?: Readonly<Record<string, string | null>>;
+  /** Digest rows only up to this value, or to the last row if that comes first; null: none. What is not named, whole. */
+  readonly appendOnlyUpTo?: readonly Pick<AppendOnlyFact, 'table' | 'column' | 'upTo'>[];
 }
 
 interface TableRow {
@@ -178,11 +178,22 @@ function readAppendOnly(
 ): AppendOnlyFact {
   const found = highest(connection, request.path, entry);
   requireType(found, ['integer', 'text'], request.path, entry);
-  const bounds = request.appendOnlyUpTo ?? {};
-  const upTo = Object.hasOwn(bounds, entry.table) ? (bounds[entry.table] ?? null) : found.value;
-  // The type of what the column holds decides how the bound compares: '10' is below '9' as text, not as a number.
-  const bound = upTo === null ? null : found.type === 'integer' && /^-?\d+$/.test(upTo) ? BigInt(upTo) : upTo;
-  return { table: entry.table, column: entry.column, upTo, ...digestRows(connection, entry, bound) };
+  // The type of what the column holds decides how a bound compares: '10' is below '9' as text, not as a number.
+  const boundOf = (upTo: string | null): bigint | string | null =>
+    upTo !== null && found.type === 'integer' && /^-?\d+$/.test(upTo) ? BigInt(upTo) : upTo;
+  const asked = request.appendOnlyUpTo?.find(({ table, column }) => table === entry.table && column === entry.column);
+  const isWithin = asked !== undefined && (asked.upTo === null || reaches(connection, entry, boundOf(asked.upTo)));
+  const upTo = isWithin ? asked.upTo : found.value;
+  return { table: entry.table, column: entry.column, upTo, ...digestRows(connection, entry, boundOf(upTo)) };
+}
+
+function reaches(
+  connection: Database.Database,
+  { table, column }: SequenceDefinition,
+  bound: bigint | string | null,
+): boolean {
+  const beyond = `SELECT 1 FROM ${quoteName(table)} WHERE ${quoteName(column)} >= ? LIMIT 1`;
+  return connection.prepare(beyond).get(bound) !== undefined;
 }
 
 function readMigrations(

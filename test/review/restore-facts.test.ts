@@ -67,6 +67,23 @@ describe.skipIf(requires('temporal'))('what a restore replaces', () => {
     expect([stop.code, stop.details['path'], stop.details['floor']]).toEqual(['sequence_rewind', 'b.db', '3']);
   });
 
+  test('restore.compare: accepted rows that were lost at the end come back, and those that are left are still compared', async () => {
+    const store = makeStore(engine(), 'truncated', { databases: [{ path: 'a.db', appendOnly: SEQUENCES }] });
+    await store.backup();
+    for (const loss of ['DELETE FROM item WHERE id > 1', 'DELETE FROM item']) {
+      sql(store.path('a.db'), loss);
+      await store.restore();
+      expect(store.items()).toEqual(['one', 'two', 'three']);
+    }
+    // The state without the rows comes back as well: it has nothing that differs
+    await store.rollback();
+    expect(store.items()).toEqual([]);
+    await store.restore();
+    sql(store.path('a.db'), "DELETE FROM item WHERE id > 2; UPDATE item SET v = 'rewritten' WHERE id = 2");
+    expect((await stopOf(store.restore())).code).toBe('history_rewritten');
+    expect(store.items()).toEqual(['one', 'rewritten']);
+  });
+
   test('request.plan: a live database without the table of a sequence is said to be replaced unseen', async () => {
     const store = makeStore(engine(), 'dropped-table', { databases: [{ path: 'a.db', appendOnly: SEQUENCES }] });
     await store.backup();
