@@ -107,7 +107,7 @@ async function cutOnce(
     if (trees === undefined) throw new Error('defect: a cut without its instant');
     const copied = await trees;
     await Promise.all(sideEffects);
-    await assertNothingChanged(room, before);
+    await assertNothingChanged(room, before, copied.listed);
     return {
       cut: {
         instant: cut.instant,
@@ -117,7 +117,7 @@ async function cutOnce(
         pinMillis: cut.pinMillis,
         policies: treePolicies(room),
       },
-      entries: copied,
+      entries: copied.entries,
       databases: databasesOf(partial, before, cut),
     };
   } catch (error) {

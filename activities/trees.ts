@@ -21,18 +21,24 @@ export function treePolicies(room: StoreRoom): CutReport['policies'] {
   );
 }
 
+export interface TreesCopied {
+  /** Of directories and files, in the order of the walk. */
+  readonly entries: readonly (DirectoryEntry | FileEntry)[];
+  /** What was copied, as it was listed: it must still be so when everything has been read. */
+  readonly listed: readonly RootMembers[];
+}
+
 /**
  * Copies every file of every tree once the snapshots are pinned.
- * @returns the entries of directories and files, in the order of the walk
  * @throws Stop source_changed
  */
 export async function copyTrees(
-  context: StepContext,
+  context: Pick<StepContext, 'room' | 'report'>,
   partial: string,
   before: readonly RootMembers[],
   instant: CutInstant,
   signal: AbortSignal,
-): Promise<readonly (DirectoryEntry | FileEntry)[]> {
+): Promise<TreesCopied> {
   const listed = await listAtInstant(context.room, before);
   for (const { root, members } of listed) {
     for (const { entry } of members.directories) {
@@ -77,7 +83,7 @@ export async function copyTrees(
       ...metadataOf(member.entry, livePath(root, member.entry.path)),
     };
   });
-  return [...directories, ...entries];
+  return { entries: [...directories, ...entries], listed };
 }
 
 /**
@@ -120,15 +126,21 @@ function expectation(
 }
 
 /**
- * Walks again, after everything has been read: what was captured is a state of one instant, or it is not.
+ * Walks again, after everything has been read: what was captured is a state of one instant, or it is not. What was
+ * listed only at the instant is held to that list: it may have been half written when it was copied.
  * @throws Stop source_changed
  */
-export async function assertNothingChanged(room: StoreRoom, before: readonly RootMembers[]): Promise<void> {
+export async function assertNothingChanged(
+  room: StoreRoom,
+  before: readonly RootMembers[],
+  listed: readonly RootMembers[],
+): Promise<void> {
   const after = await membersOf(room);
   for (const [index, old] of before.entries()) {
-    const now = after[index];
-    if (now === undefined) throw new Error('defect: a root went away between two walks');
-    const [first, ...more] = compareWalks(old.members, now.members);
+    const [copied, now] = [listed[index], after[index]];
+    if (copied === undefined || now === undefined) throw new Error('defect: a root went away between two walks');
+    // The directories of the first walk: `verify` allows nothing in them from then on
+    const [first, ...more] = compareWalks({ ...old.members, files: copied.members.files }, now.members);
     if (first !== undefined) {
       throw new Stop(
         'source_changed',

@@ -1,0 +1,68 @@
+// What a step holds itself to: files that were listed in the middle of a cut. Clauses F-3, SM-1.
+import { appendFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { membersOf } from '../../activities/members.js';
+import { assertNothingChanged, copyTrees } from '../../activities/trees.js';
+import { beginArtefact, dataPath } from '../../artefacts/plain.js';
+import { roomOf } from '../../control/store-room.js';
+import type { StoreRoom } from '../../control/store-room.js';
+import { storeDefinitionSchema, toStoreDefinition } from '../../domain/schema/definition.js';
+import { stopOf } from '../support/engine.js';
+
+async function roomWith(policy: 'immutable' | 'verify', ...names: readonly string[]): Promise<StoreRoom> {
+  const directory = mkdtempSync(join(tmpdir(), 'holdfast-held-'));
+  onTestFinished(() => rmSync(directory, { recursive: true }));
+  const roots = Object.fromEntries(
+    names.map((name) => [name, { path: join(directory, name), trees: [{ path: '.', policy }] }]),
+  );
+  for (const { path } of Object.values(roots)) mkdirSync(path);
+  return roomOf(
+    toStoreDefinition(
+      storeDefinitionSchema.parse({
+        holdfast: 1,
+        store: 'held',
+        roots,
+        backup: { destination: join(directory, 'backups') },
+      }),
+    ),
+  );
+}
+
+describe('backup.snapshot: a file that appears in an immutable tree during the cut', () => {
+  const instant = { instant: '', pauseMillis: 0, lockTries: 0, waitedMillis: 0, statAtCut: [] };
+
+  /** Copies a tree in which `added` appears after the first walk. */
+  async function copied(): Promise<{ readonly live: string; readonly check: () => Promise<void> }> {
+    const room = await roomWith('immutable', 'data');
+    const live = room.roots[0]?.definition.path ?? '';
+    const partial = join(live, '..', 'partial');
+    await beginArtefact(partial);
+    writeFileSync(join(live, 'first'), 'first');
+    const before = await membersOf(room);
+    writeFileSync(join(live, 'added'), 'half');
+    const { listed } = await copyTrees(
+      { room, report: () => undefined },
+      partial,
+      before,
+      instant,
+      new AbortController().signal,
+    );
+    expect(readFileSync(dataPath(partial, { root: 'data', path: 'added' }), 'utf8')).toBe('half');
+    return { live, check: () => assertNothingChanged(room, before, listed) };
+  }
+
+  test('and is still written to after it was copied is source_changed', async () => {
+    const { live, check } = await copied();
+    appendFileSync(join(live, 'added'), ' and half');
+    const stop = await stopOf(check());
+    expect([stop.code, stop.details['path']]).toEqual(['source_changed', 'added']);
+  });
+
+  test('and stays as it is is captured; what appears later still is left to the next backup', async () => {
+    const { live, check } = await copied();
+    writeFileSync(join(live, 'later'), 'later');
+    await check();
+  });
+});
