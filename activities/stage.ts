@@ -1,7 +1,7 @@
 // Steps restore.stage and restore.gates: the whole artefact is checked and copied beside the live store, hashed as it
 // is written, before anything of the live store is touched (F-1, F-14, F-21).
 import { endianness } from 'node:os';
-import { mkdir, statfs } from 'node:fs/promises';
+import { mkdir, stat, statfs } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { assertTreeMatches, dataPath } from '../artefacts/plain.js';
 import type { Artefact } from '../artefacts/plain.js';
@@ -33,7 +33,7 @@ export const stage = (dependencies: ActivityDependencies) =>
     await assertKnownManifest(room, artefact);
     await assertTreeMatches(artefact);
     assertOwners(artefact.manifest.entries);
-    for (const root of room.roots) await assertSpace(root, artefact.manifest.entries);
+    await assertSpace(room.roots, artefact.manifest.entries);
     await critical(room, input.grant, (database) =>
       database.journal(input.operation, {
         event: 'staging',
@@ -74,19 +74,28 @@ function assertOwners(entries: readonly ManifestEntry[]): void {
   }
 }
 
-async function assertSpace(root: RoomRoot, entries: readonly ManifestEntry[]): Promise<void> {
-  await ensureControlDirectory(root.controlDirectory);
-  const neededBytes = entries.reduce(
-    (sum, entry) => sum + (entry.type !== 'directory' && entry.root === root.definition.name ? entry.sizeBytes : 0),
-    0,
-  );
-  const { bavail, bsize } = await statfs(root.controlDirectory);
-  if (bavail * bsize < neededBytes) {
-    throw new Stop('no_space', `staging needs ${neededBytes} bytes, ${bavail * bsize} are free`, {
-      path: root.controlDirectory,
-      neededBytes,
-      freeBytes: bavail * bsize,
-    });
+/**
+ * Roots on one filesystem share what is free on it.
+ * @throws Stop no_space
+ */
+export async function assertSpace(roots: readonly RoomRoot[], entries: readonly ManifestEntry[]): Promise<void> {
+  const neededOn = new Map<number, number>();
+  for (const { definition, controlDirectory } of roots) {
+    await ensureControlDirectory(controlDirectory);
+    const { dev } = await stat(controlDirectory);
+    const neededBytes = entries.reduce(
+      (sum, entry) => sum + (entry.type !== 'directory' && entry.root === definition.name ? entry.sizeBytes : 0),
+      neededOn.get(dev) ?? 0,
+    );
+    neededOn.set(dev, neededBytes);
+    const { bavail, bsize } = await statfs(controlDirectory);
+    if (bavail * bsize < neededBytes) {
+      throw new Stop('no_space', `staging needs ${neededBytes} bytes, ${bavail * bsize} are free`, {
+        path: controlDirectory,
+        neededBytes,
+        freeBytes: bavail * bsize,
+      });
+    }
   }
 }
 

@@ -1,13 +1,16 @@
-// What a step holds itself to: files that were listed in the middle of a cut. Clauses F-3, SM-1.
-import { appendFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+// What a step holds itself to: files that were listed in the middle of a cut, and the space that several roots share.
+// Clauses F-3, SM-1, SM-9.
+import { appendFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { membersOf } from '../../activities/members.js';
+import { assertSpace } from '../../activities/stage.js';
 import { assertNothingChanged, copyTrees } from '../../activities/trees.js';
 import { beginArtefact, dataPath } from '../../artefacts/plain.js';
 import { roomOf } from '../../control/store-room.js';
 import type { StoreRoom } from '../../control/store-room.js';
+import type { FileEntry } from '../../domain/manifest.js';
 import { storeDefinitionSchema, toStoreDefinition } from '../../domain/schema/definition.js';
 import { stopOf } from '../support/engine.js';
 
@@ -64,5 +67,26 @@ describe('backup.snapshot: a file that appears in an immutable tree during the c
     const { live, check } = await copied();
     writeFileSync(join(live, 'later'), 'later');
     await check();
+  });
+});
+
+describe('restore.stage: roots on one filesystem', () => {
+  test('need the sum of their bytes to be free', async () => {
+    const room = await roomWith('verify', 'data', 'logs');
+    const { bavail, bsize } = statfsSync(tmpdir());
+    const file = (root: string, share: number): FileEntry => ({
+      type: 'file',
+      root,
+      path: 'large',
+      sizeBytes: Math.floor(bavail * bsize * share),
+      sha256: '0'.repeat(64),
+      mode: 0o600,
+      uid: 0,
+      gid: 0,
+      mtimeNanos: '0',
+    });
+    await assertSpace(room.roots, [file('data', 0.2), file('logs', 0.2)]);
+    const stop = await stopOf(assertSpace(room.roots, [file('data', 0.7), file('logs', 0.7)]));
+    expect(stop.code).toBe('no_space');
   });
 });
