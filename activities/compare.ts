@@ -20,7 +20,7 @@ import { walkTree } from '../files/walk.js';
 import type { FactsRequest } from '../sqlite/facts.js';
 import { readLiveFacts } from '../sqlite/live.js';
 import { checkDatabase } from '../sqlite/check.js';
-import { factsOfBackup, factsOfTrees, measureAgainst } from './measure.js';
+import { factsOfBackup, factsOfTrees, measureAgainst, nameDatabases } from './measure.js';
 import type { Source } from './measure.js';
 import { UNLISTED, databasePaths, factsRequest, listedDefinition, livePath } from './members.js';
 import { readPlannedArtefact, readPlannedPoint } from './planned.js';
@@ -39,13 +39,19 @@ interface Pair {
   readonly readUpTo: (bounds: DatabaseFacts['appendOnly']) => Promise<DatabaseFacts>;
 }
 
+/** Databases that can't be read, `<root>/<path>`. */
+interface Unreadable {
+  readonly live: readonly string[];
+  readonly source: readonly string[];
+}
+
 /** Step restore.compare. */
 export const compare = (dependencies: ActivityDependencies) =>
   step(dependencies, async (input: PlannedInput, context) => {
     const { room, signal } = context;
     const { manifest } = await readPlannedArtefact(input.plan);
     const seen = await seenStates(room);
-    await assertStillCovered(input, context, factsOfBackup(manifest));
+    const approved = await assertStillCovered(input, context, factsOfBackup(manifest), []);
     const pairs: Pair[] = [];
     for (const database of manifest.databases) {
       const root = rootOf(room, database.root);
@@ -59,7 +65,7 @@ export const compare = (dependencies: ActivityDependencies) =>
       const readUpTo: Pair['readUpTo'] = (appendOnlyUpTo) => checkDatabase({ ...request, appendOnlyUpTo }, signal);
       pairs.push({ root, path: database.path, definition, incoming, readUpTo });
     }
-    return { ...(await compareWithLive(input, room, pairs, signal)), seen };
+    return { ...(await compareWithLive(input, room, pairs, approved, signal)), seen };
   });
 
 /** Step rollback.compare: the rollback point is what was put there, and does not go below the floor. */
@@ -68,7 +74,8 @@ export const comparePoint = (dependencies: ActivityDependencies) =>
     const { room, signal } = context;
     const point = await readPlannedPoint(room, input.plan);
     const seen = await seenStates(room);
-    await assertStillCovered(input, context, await factsOfTrees(room, context, point));
+    const trees = await factsOfTrees(room, context, point);
+    const approved = await assertStillCovered(input, context, trees, trees.unreadable);
     const pairs: Pair[] = [];
     for (const former of point.roots) {
       const found = await formerDigest(former.tree, former.definition);
@@ -91,10 +98,10 @@ export const comparePoint = (dependencies: ActivityDependencies) =>
         if (facts !== undefined && 'facts' in facts)
           pairs.push({ root, path, definition, incoming: facts.facts, readUpTo });
         // A damaged database comes back as it was, if the plan said so
-        else assertApproved(input.plan.source.databasesUnreadable, former.root, path, facts?.unreadable);
+        else assertApproved(approved.source, former.root, path, facts?.unreadable);
       }
     }
-    return { ...(await compareWithLive(input, room, pairs, signal)), seen };
+    return { ...(await compareWithLive(input, room, pairs, approved, signal)), seen };
   });
 
 /** What lies at the roots before anything is read: the exchange replaces exactly that, or nothing. */
@@ -105,13 +112,23 @@ async function seenStates(room: StoreRoom): Promise<readonly SeenState[]> {
 /**
  * The application was at work until it was stopped: what would be replaced now is held against what was approved, the
  * databases that can't be read included.
+ * @param unreadable the databases of the source that can't be read
+ * @returns the databases that can't be read, and are approved
  * @throws Stop plan_stale
  */
-async function assertStillCovered({ plan }: PlannedInput, context: StepContext, source: Source): Promise<void> {
-  assertPlanHolds(plan, plan, await measureAgainst(context.room, context, source));
+async function assertStillCovered(
+  { plan }: PlannedInput,
+  context: StepContext,
+  source: Source,
+  unreadable: readonly string[],
+): Promise<Unreadable> {
+  const measured = await measureAgainst(context.room, context, source);
+  const present = { ...plan, source: { ...plan.source, databasesUnreadable: nameDatabases(unreadable) } };
+  assertPlanHolds(plan, present, measured);
+  return { live: measured.unreadable, source: unreadable };
 }
 
-/** @throws Stop plan_stale for a database that can't be read, unless the plan said so */
+/** @throws Stop plan_stale for a database that can't be read, unless it is among those that the plan speaks of */
 function assertApproved(unreadable: readonly string[], root: string, path: string, reason: StopCode | undefined): void {
   if (unreadable.includes(`${root}/${path}`)) return;
   // A column that is not there is not mended by another plan
@@ -146,6 +163,7 @@ async function compareWithLive(
   input: PlannedInput,
   room: StoreRoom,
   pairs: readonly Pair[],
+  approved: Unreadable,
   signal: AbortSignal,
 ): Promise<{ readonly compared: number; readonly unreadable: number }> {
   const present = pairs.filter(({ root, path }) => existsSync(livePath(root, path)));
@@ -157,7 +175,7 @@ async function compareWithLive(
   for (const [index, pair] of present.entries()) {
     const found = facts[index];
     if (found !== undefined && 'facts' in found) lived.push({ pair, facts: found.facts });
-    else assertApproved(input.plan.bounds.databasesUnreadable, pair.root.definition.name, pair.path, found?.unreadable);
+    else assertApproved(approved.live, pair.root.definition.name, pair.path, found?.unreadable);
   }
   const witnesses: Witness[] = [
     ...(await withControlDatabase(room.controlDirectory, (database) => database.witnesses())),
@@ -188,7 +206,7 @@ async function compareWithLive(
       'the live database',
     ),
   );
-  assertNoneMissing(input, room, pairs, witnesses);
+  assertNoneMissing(approved, room, pairs, witnesses);
   for (const { root, path, incoming } of pairs) assertFloor(root.definition.name, path, incoming.sequences, witnesses);
   for (const { pair, facts: live } of lived) {
     assertMigrationsCompatible(pair.path, pair.incoming, live);
@@ -238,15 +256,12 @@ async function witnessesAlone(
 
 /** SM-4 also where a whole database does not come back: nothing is below every floor. @throws Stop sequence_rewind */
 function assertNoneMissing(
-  { plan }: PlannedInput,
+  approved: Unreadable,
   room: StoreRoom,
   pairs: readonly Pair[],
   witnesses: readonly Witness[],
 ): void {
-  const known = new Set([
-    ...pairs.map(({ root, path }) => `${root.definition.name}/${path}`),
-    ...plan.source.databasesUnreadable,
-  ]);
+  const known = new Set([...pairs.map(({ root, path }) => `${root.definition.name}/${path}`), ...approved.source]);
   for (const witness of witnesses) {
     const isAsked =
       listedDefinition(room, witness.root, witness.path)?.sequences.some(

@@ -1,12 +1,14 @@
 // What the live store would lose: counted against the source of a restore, for the bounds of its plan. Live databases
 // are read in a process of their own, which changes nothing.
+import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { RollbackPoint } from '../control/control-database.js';
 import { replacedMembers } from '../control/former.js';
 import type { StoreRoom } from '../control/store-room.js';
 import type { DatabaseFacts, Manifest } from '../domain/manifest.js';
-import type { PlanFacts } from '../domain/plan.js';
+import { LIMITS } from '../domain/limits.js';
+import type { NamedDatabases, PlanFacts } from '../domain/plan.js';
 import { mainOfSidecar } from '../domain/exchange.js';
 import type { LiveFacts } from '../sqlite/live.js';
 import { readLiveFacts } from '../sqlite/live.js';
@@ -21,11 +23,32 @@ export interface Source {
   readonly tables: ReadonlyMap<string, Tables>;
 }
 
+interface Measured extends PlanFacts {
+  /** Every live database that can't be read, `<root>/<path>`. */
+  readonly unreadable: readonly string[];
+}
+
+/** What a plan says of databases, however many there are. */
+export function nameDatabases(databases: readonly string[]): NamedDatabases {
+  const sorted = [...databases].sort();
+  const first: string[] = [];
+  let characters = 0;
+  for (const name of sorted.slice(0, LIMITS.databasesNamedMax)) {
+    characters += name.length;
+    if (characters > LIMITS.databaseNamesCharactersMax) break;
+    first.push(name);
+  }
+  const sha256 = createHash('sha256')
+    .update(sorted.map((name) => `${name}\0`).join(''))
+    .digest('hex');
+  return { count: sorted.length, first, sha256 };
+}
+
 /**
  * Measures what lies in the live roots against what would come in. Of a live database that the source does not have,
  * every row counts as lost.
  */
-export async function measureAgainst(room: StoreRoom, context: StepContext, source: Source): Promise<PlanFacts> {
+export async function measureAgainst(room: StoreRoom, context: StepContext, source: Source): Promise<Measured> {
   let filesNewer = 0;
   let filesCarriedOver = 0;
   const vanishing: string[] = [];
@@ -56,13 +79,13 @@ export async function measureAgainst(room: StoreRoom, context: StepContext, sour
     context.signal,
   );
   let rowsFewer = 0;
-  const databasesUnreadable: string[] = [];
+  const unreadable: string[] = [];
   for (const [index, key] of keys.entries()) {
     const found = live[index];
-    if (found === undefined || 'unreadable' in found) databasesUnreadable.push(key);
+    if (found === undefined || 'unreadable' in found) unreadable.push(key);
     else rowsFewer += countFewer(found.facts.tables, source.tables.get(key) ?? []);
   }
-  return { rowsFewer, filesNewer, filesCarriedOver, databasesUnreadable };
+  return { rowsFewer, filesNewer, filesCarriedOver, databasesUnreadable: nameDatabases(unreadable), unreadable };
 }
 
 /** What a backup holds, as a source. */

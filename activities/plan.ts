@@ -16,7 +16,7 @@ import type { PlanOrder, RestoreOrder } from '../domain/protocol.js';
 import { approvedSchema, planOrderSchema } from '../domain/schema/order.js';
 import { Stop } from '../domain/stop.js';
 import { assertStoreNotInUse } from './application.js';
-import { factsOfBackup, factsOfTrees, measureAgainst } from './measure.js';
+import { factsOfBackup, factsOfTrees, measureAgainst, nameDatabases } from './measure.js';
 import { step } from './step.js';
 import type { ActivityDependencies, GrantedInput, StepContext, StepInput } from './step.js';
 
@@ -137,7 +137,7 @@ async function lookAtBackup(room: StoreRoom, context: StepContext, artefact: Art
       sha256: artefact.manifestSha256,
       files: files.length,
       sizeBytes: files.reduce((sum, entry) => sum + entry.sizeBytes, 0),
-      databasesUnreadable: [],
+      databasesUnreadable: nameDatabases([]),
     },
     facts,
   };
@@ -173,7 +173,7 @@ async function lookAtPoint(room: StoreRoom, context: StepContext, point: Rollbac
         .digest('hex'),
       files: trees.files.size,
       sizeBytes: [...trees.files.values()].reduce((sum, file) => sum + file.sizeBytes, 0),
-      databasesUnreadable: trees.unreadable,
+      databasesUnreadable: nameDatabases(trees.unreadable),
     },
     facts,
   };

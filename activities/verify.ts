@@ -168,7 +168,7 @@ export const verifyPoint = (dependencies: ActivityDependencies) =>
         });
     }
     const hook = room.definition.hooks.verify;
-    if (hook !== undefined && input.plan.source.databasesUnreadable.length === 0) {
+    if (hook !== undefined && input.plan.source.databasesUnreadable.count === 0) {
       await runHook('verify', hook, { store: input.store, operation: input.operation, signal });
     }
   });

@@ -27,5 +27,8 @@ export const LIMITS = {
   journalDaysMax: 90,
   manifestBytesMax: 512 * 1024 * 1024,
   pathBytesMax: 4096,
+  /** A plan travels in the input of each step: of many databases it names a few. */
+  databasesNamedMax: 10,
+  databaseNamesCharactersMax: 1_000,
   definitionBytesMax: 1024 * 1024,
 } as const;

@@ -14,6 +14,15 @@ export interface PlanRoot {
   readonly why: string;
 }
 
+/** Databases, `<root>/<path>` each: all of them count, a few are named, and the digest tells one set from another. */
+export interface NamedDatabases {
+  readonly count: number;
+  /** The first in the order of their names; at most LIMITS.databasesNamedMax. */
+  readonly first: readonly string[];
+  /** Of all of them: sha256 of the sorted names, each ended by a NUL; lower-case hex. */
+  readonly sha256: string;
+}
+
 /** Upper bounds of what the live store would lose, rounded up so that a store that is written to can be planned for. */
 export interface PlanBounds {
   /** Rows by which tables would shrink, summed over all tables. */
@@ -22,8 +31,8 @@ export interface PlanBounds {
   readonly filesNewerMax: number;
   /** Files outside the members that stay, by hard link. */
   readonly filesCarriedOverMax: number;
-  /** Live databases that can't be read: whatever they hold would be lost. Sorted `<root>/<path>`. */
-  readonly databasesUnreadable: readonly string[];
+  /** Live databases that can't be read: whatever they hold would be lost. */
+  readonly databasesUnreadable: NamedDatabases;
 }
 
 export interface RestorePlan {
@@ -44,8 +53,8 @@ export interface RestorePlan {
     readonly sha256: string;
     readonly files: number;
     readonly sizeBytes: number;
-    /** Databases of a rollback point that can't be read: they come back as they were. Sorted; empty for a backup. */
-    readonly databasesUnreadable: readonly string[];
+    /** Databases of a rollback point that can't be read: they come back as they were. None for a backup. */
+    readonly databasesUnreadable: NamedDatabases;
   };
   readonly roots: readonly PlanRoot[];
   readonly hooks: readonly string[];
@@ -62,7 +71,7 @@ export interface PlanFacts {
   readonly rowsFewer: number;
   readonly filesNewer: number;
   readonly filesCarriedOver: number;
-  readonly databasesUnreadable: readonly string[];
+  readonly databasesUnreadable: NamedDatabases;
 }
 
 /**
@@ -81,8 +90,19 @@ export function boundsOf(facts: PlanFacts): PlanBounds {
     rowsFewerMax: roundBound(facts.rowsFewer),
     filesNewerMax: roundBound(facts.filesNewer),
     filesCarriedOverMax: roundBound(facts.filesCarriedOver),
-    databasesUnreadable: [...facts.databasesUnreadable].sort(),
+    databasesUnreadable: facts.databasesUnreadable,
   };
+}
+
+function inWords({ count, first }: NamedDatabases): string {
+  if (first.length === 0) return `${count} databases`;
+  return first.join(', ') + (count > first.length ? ` and ${count - first.length} more` : '');
+}
+
+/** True when each of `present` is known to be one of `approved`: the same set, or all of them by name. */
+function coversDatabases(approved: NamedDatabases, present: NamedDatabases): boolean {
+  if (present.sha256 === approved.sha256) return true;
+  return present.first.length === present.count && present.first.every((name) => approved.first.includes(name));
 }
 
 export function planSentence(plan: Omit<RestorePlan, 'sentence' | 'format'>): string {
@@ -93,11 +113,11 @@ export function planSentence(plan: Omit<RestorePlan, 'sentence' | 'format'>): st
   const losses = [
     `at most ${bounds.rowsFewerMax} rows and ${bounds.filesNewerMax} files that are newer or differ are replaced`,
   ];
-  if (bounds.databasesUnreadable.length > 0) {
-    losses.push(`${bounds.databasesUnreadable.join(', ')} can't be read, so whatever it holds is replaced unseen`);
+  if (bounds.databasesUnreadable.count > 0) {
+    losses.push(`${inWords(bounds.databasesUnreadable)} can't be read, so whatever it holds is replaced unseen`);
   }
-  if (source.databasesUnreadable.length > 0) {
-    losses.push(`${source.databasesUnreadable.join(', ')} comes back damaged, as it was`);
+  if (source.databasesUnreadable.count > 0) {
+    losses.push(`${inWords(source.databasesUnreadable)} comes back damaged, as it was`);
   }
   const roots = plan.roots.map((root) => `${root.path} (${root.mode})`).join(', ');
   return `Replace store ${plan.store} on ${plan.host}, at ${roots}, by ${what}: ${losses.join('; ')}. The present state is kept as a rollback point.`;
@@ -123,9 +143,8 @@ export function assertPlanHolds(approved: RestorePlan, present: RestorePlan, fac
   if (facts.filesCarriedOver > approved.bounds.filesCarriedOverMax) {
     exceeded.push(`${facts.filesCarriedOver} files carried over, ${approved.bounds.filesCarriedOverMax} approved`);
   }
-  const known = new Set(approved.bounds.databasesUnreadable);
-  for (const database of facts.databasesUnreadable)
-    if (!known.has(database)) exceeded.push(`${database} can't be read now`);
+  if (!coversDatabases(approved.bounds.databasesUnreadable, facts.databasesUnreadable))
+    exceeded.push(`${inWords(facts.databasesUnreadable)} can't be read now, which is not what was approved`);
   if (exceeded.length > 0)
     throw new Stop('plan_stale', `the plan does not hold any more: ${exceeded.join('; ')}`, { exceeded });
 }

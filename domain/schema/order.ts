@@ -1,6 +1,7 @@
 // The zod schemas of orders: the first activity of a protocol parses its input, because orders also come as JSON that
 // a person or a program wrote for `temporal workflow start`.
 import { z } from 'zod';
+import { LIMITS } from '../limits.js';
 import { isStoreName } from '../protocol.js';
 import type { PlanOrder, RestoreSource } from '../protocol.js';
 import { PLAN_FORMAT } from '../plan.js';
@@ -8,6 +9,8 @@ import type { RestorePlan } from '../plan.js';
 
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
 const count = z.number().int().min(0);
+
+const databases = z.strictObject({ count, first: z.array(z.string()).max(LIMITS.databasesNamedMax), sha256 });
 
 export const sourceSchema = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('backup'), backup: z.string().min(1).max(4096) }),
@@ -38,7 +41,7 @@ export const planSchema = z.strictObject({
     sha256,
     files: count,
     sizeBytes: count,
-    databasesUnreadable: z.array(z.string()),
+    databasesUnreadable: databases,
   }),
   roots: z.array(
     z.strictObject({ root: z.string(), path: z.string(), mode: z.enum(['root', 'entries']), why: z.string() }),
@@ -50,7 +53,7 @@ export const planSchema = z.strictObject({
     rowsFewerMax: count,
     filesNewerMax: count,
     filesCarriedOverMax: count,
-    databasesUnreadable: z.array(z.string()),
+    databasesUnreadable: databases,
   }),
   sentence: z.string(),
 }) satisfies z.ZodType<RestorePlan, unknown>;

@@ -1,9 +1,10 @@
 // The pure rules: gates, floors, histories, bounds, orders, and that the version is one.
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
+import { nameDatabases } from '../../activities/measure.js';
 import { assertGates } from '../../domain/gates.js';
 import type { DatabaseFacts, Manifest } from '../../domain/manifest.js';
-import { assertPlanHolds, boundsOf, planSentence, roundBound } from '../../domain/plan.js';
+import { assertPlanHolds, boundsOf, planBytes, planSentence, roundBound } from '../../domain/plan.js';
 import type { PlanFacts, RestorePlan } from '../../domain/plan.js';
 import { checkOrder } from '../../domain/protocol.js';
 import { assertFloor, assertHistoryKept, assertMigrationsCompatible } from '../../domain/sequence.js';
@@ -147,7 +148,12 @@ describe('histories', () => {
 });
 
 describe('a plan', () => {
-  const facts: PlanFacts = { rowsFewer: 42, filesNewer: 0, filesCarriedOver: 3, databasesUnreadable: ['data/b.db'] };
+  const facts: PlanFacts = {
+    rowsFewer: 42,
+    filesNewer: 0,
+    filesCarriedOver: 3,
+    databasesUnreadable: nameDatabases(['data/b.db']),
+  };
   const body = {
     protocol: 'restore' as const,
     store: 'shop',
@@ -161,7 +167,7 @@ describe('a plan', () => {
       sha256: 's',
       files: 1,
       sizeBytes: 1,
-      databasesUnreadable: [],
+      databasesUnreadable: nameDatabases([]),
     },
     roots: [{ root: 'data', path: '/srv', mode: 'root' as const, why: 'w' }],
     hooks: [],
@@ -192,8 +198,31 @@ describe('a plan', () => {
     expect(holds(plan, { ...facts, rowsFewer: 101 })).toBe('plan_stale');
     expect(holds(plan, { ...facts, filesNewer: 1 })).toBe('plan_stale');
     expect(holds(plan, { ...facts, filesCarriedOver: 11 })).toBe('plan_stale');
-    expect(holds(plan, { ...facts, databasesUnreadable: ['data/b.db', 'data/a.db'] })).toBe('plan_stale');
-    expect(holds(plan, { ...facts, databasesUnreadable: [] })).toBe('passes');
+    expect(holds(plan, { ...facts, databasesUnreadable: nameDatabases(['data/b.db', 'data/a.db']) })).toBe(
+      'plan_stale',
+    );
+    expect(holds(plan, { ...facts, databasesUnreadable: nameDatabases([]) })).toBe('passes');
+  });
+
+  test('stays small however many databases can not be read, and holds for exactly those', () => {
+    const many = Array.from({ length: 600 }, (_, index) => `data/${'deep/'.repeat(40)}${index}.db`);
+    const found = nameDatabases(many);
+    const bounds = boundsOf({ ...facts, databasesUnreadable: found });
+    const large: RestorePlan = { ...plan, bounds, sentence: planSentence({ ...body, bounds }) };
+    expect(planBytes(large).length).toBeLessThan(5_000);
+    expect(large.sentence).toContain(`and ${600 - found.first.length} more can't be read`);
+    const largeHolds = (present: readonly string[]): string =>
+      codeOf(() => assertPlanHolds(large, large, { ...facts, databasesUnreadable: nameDatabases(present) }));
+    expect([
+      largeHolds(many.toReversed()),
+      largeHolds(found.first.slice(1)),
+      largeHolds(many.slice(1)),
+      largeHolds([...many, 'data/one-more.db']),
+      largeHolds(['data/one-more.db']),
+    ]).toEqual(['passes', 'passes', 'plan_stale', 'plan_stale', 'plan_stale']);
+    // A name that is too long to be named is counted
+    const long = nameDatabases([`data/${'x'.repeat(2_000)}`]);
+    expect([long.count, long.first]).toEqual([1, []]);
   });
 
   test('is plan_stale when source, target or policy differ', () => {

@@ -6,6 +6,7 @@ import type { WorkflowHandle } from '@temporalio/client';
 import { WorkflowUpdateFailedError } from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
 import { describe, expect, test } from 'vitest';
+import { nameDatabases } from '../../activities/measure.js';
 import { asRefusal } from '../../client/protocols.js';
 import { WORKFLOW_QUEUE, requestId } from '../../domain/names.js';
 import type { RequestOrder } from '../../domain/protocol.js';
@@ -79,7 +80,7 @@ describe.skipIf(requires('temporal'))('request', () => {
       rowsFewerMax: 0,
       filesNewerMax: 0,
       filesCarriedOverMax: 10,
-      databasesUnreadable: [],
+      databasesUnreadable: nameDatabases([]),
     });
     sql(store.path('a.db'), 'INSERT INTO item (v) SELECT 1 FROM item, item AS b, item AS c');
     store.write('files/one', 'another');
@@ -88,7 +89,7 @@ describe.skipIf(requires('temporal'))('request', () => {
       rowsFewerMax: 100,
       filesNewerMax: 10,
       filesCarriedOverMax: 10,
-      databasesUnreadable: [],
+      databasesUnreadable: nameDatabases([]),
     });
     expect(plan.sentence).toContain('at most 100 rows and 10 files that are newer or differ are replaced');
     expect(plan).toMatchObject({

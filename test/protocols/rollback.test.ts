@@ -3,6 +3,7 @@
 import { existsSync, readFileSync, readdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { nameDatabases } from '../../activities/measure.js';
 import { STEPS } from '../../domain/steps.js';
 import { stopOf, useEngine } from '../support/engine.js';
 import { requires } from '../support/requires.js';
@@ -42,12 +43,15 @@ describe.skipIf(requires('temporal'))('rollback', () => {
     rmSync(store.path('files/one'));
     const before = await store.digest();
     const { plan } = await store.plan();
-    expect(plan.bounds.databasesUnreadable).toEqual(['data/a.db']);
+    expect(plan.bounds.databasesUnreadable).toEqual(nameDatabases(['data/a.db']));
     expect(plan.sentence).toContain("data/a.db can't be read, so whatever it holds is replaced unseen");
     await store.restore();
     expect(store.items()).toEqual(['one', 'two', 'three']);
     const back = await store.plan(LATEST_POINT);
-    expect(back.plan).toMatchObject({ protocol: 'rollback', source: { databasesUnreadable: ['data/a.db'] } });
+    expect(back.plan).toMatchObject({
+      protocol: 'rollback',
+      source: { databasesUnreadable: { count: 1, first: ['data/a.db'] } },
+    });
     expect(back.plan.sentence).toContain('data/a.db comes back damaged, as it was');
     await store.rollback();
     expect(await store.digest()).toBe(before);

@@ -2,6 +2,7 @@
 // was planned: rows, files, databases that can't be read, and whole databases that the source does not have. F-29, SM-4.
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
+import { nameDatabases } from '../../activities/measure.js';
 import { stopOf, useEngine } from '../support/engine.js';
 import { requires } from '../support/requires.js';
 import { ITEMS, LATEST, LATEST_POINT, makeStore, sql } from '../support/store.js';
@@ -89,7 +90,7 @@ describe.skipIf(requires('temporal'))('what a restore replaces', () => {
     await store.backup();
     sql(store.path('a.db'), 'DROP TABLE item');
     const { plan } = await store.plan();
-    expect(plan.bounds.databasesUnreadable).toEqual(['data/a.db']);
+    expect(plan.bounds.databasesUnreadable).toEqual(nameDatabases(['data/a.db']));
     await store.restore();
     expect(store.items()).toHaveLength(3);
   });
@@ -108,6 +109,31 @@ describe.skipIf(requires('temporal'))('what a restore replaces', () => {
     await store.restore();
     sql(store.path('a.db'), "UPDATE entry SET v = 9 WHERE id = '01AR'");
     expect((await stopOf(store.restore())).code).toBe('history_rewritten');
+  });
+
+  test('request.plan: of many databases that can not be read a few are named, and all of them are approved', async () => {
+    const paths = Array.from({ length: 14 }, (_, index) => `${String(index).padStart(2, '0')}.db`);
+    const store = makeStore(engine(), 'many-damaged', {
+      databases: paths.map((path) => ({ path })),
+      contents: Object.fromEntries(paths.map((path) => [path, ITEMS])),
+    });
+    await store.backup();
+    const [last = '', ...damaged] = paths.toReversed();
+    for (const path of damaged) writeFileSync(store.path(path), 'destroyed');
+    const before = await store.plan();
+    expect(before.plan.bounds.databasesUnreadable).toMatchObject({ count: 13 });
+    expect(before.plan.bounds.databasesUnreadable.first).toHaveLength(10);
+    expect(before.plan.sentence).toContain("data/09.db and 3 more can't be read");
+    // Another one is not among those that were approved, although it is not named either
+    writeFileSync(store.path(last), 'destroyed');
+    const late = await engine().holdfast.restore(store.name, LATEST, before.digest, OPTIONS);
+    expect((await stopOf(late.result())).code).toBe('plan_stale');
+    await store.restore();
+    expect(paths.map((path) => store.items(path).length)).toEqual(paths.map(() => 3));
+    const { plan } = await store.plan(LATEST_POINT);
+    expect(plan.source.databasesUnreadable).toEqual(nameDatabases(paths.map((path) => `data/${path}`)));
+    await store.rollback();
+    expect(readFileSync(store.path(last), 'utf8')).toBe('destroyed');
   });
 
   test('request.plan: a file that is only named like a journal counts as the file that it is', async () => {
