@@ -1,12 +1,14 @@
 // Steps verify.bytes, verify.databases, restore.verify and rollback.verify: bytes are hashed again where they lie now.
 import { join } from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { resolveArtefact } from '../artefacts/catalogue.js';
 import { assertTreeMatches, dataPath, readArtefact } from '../artefacts/plain.js';
 import { formerDigest } from '../control/former.js';
 import { withControlDatabase } from '../control/control-database.js';
 import { runHook } from '../control/hooks.js';
 import type { StoreRoom } from '../control/store-room.js';
-import type { FileEntry, ManifestEntry } from '../domain/manifest.js';
+import { canonicalJson } from '../domain/canonical.js';
+import type { FileEntry, ManifestEntry, Metadata } from '../domain/manifest.js';
 import { Stop } from '../domain/stop.js';
 import { hashFiles } from '../files/copy.js';
 import type { HashJob } from '../files/copy.js';
@@ -18,6 +20,8 @@ import type { PlannedInput } from './stage.js';
 import { step } from './step.js';
 import type { ActivityDependencies, StepContext, StepInput } from './step.js';
 import { checkDatabasesOf } from './validate.js';
+
+const ENTRIES_PER_TURN = 500;
 
 /** Step verify.bytes. */
 export const verifyBytes = (dependencies: ActivityDependencies) =>
@@ -88,17 +92,22 @@ async function hashAll(
 }
 
 /**
- * Step restore.verify: the live store is what the manifest says, by every byte and all metadata; then by the store's
- * own word. After a migrate hook the databases are the application's again: their tables are asked for instead.
+ * Step restore.verify: the live store is what the manifest says, by every byte of every file, by mode, owner and extended
+ * attributes of files and directories, and by the times of files (whoever makes a file changes those of its directory);
+ * then by the store's own word. After a migrate hook the databases are the application's again: their tables are asked
+ * for instead.
  */
 export const verifyLive = (dependencies: ActivityDependencies) =>
   step(dependencies, async (input: PlannedInput, context) => {
     const { room, signal } = context;
     const { manifest } = await readPlannedArtefact(input.plan);
     const migrated = room.definition.hooks.migrate !== undefined;
-    const files = filesOf(manifest.entries).filter((entry) => !(migrated && entry.type === 'database'));
-    await hashAll(context, files, (entry) => liveOf(room, entry));
-    for (const entry of files) assertMetadata(liveOf(room, entry), entry);
+    const entries = manifest.entries.filter((entry) => !(migrated && entry.type === 'database'));
+    await hashAll(context, filesOf(entries), (entry) => liveOf(room, entry));
+    for (const [index, entry] of entries.entries()) {
+      if (!staysInPlace(room, entry)) assertMetadata(liveOf(room, entry), entry);
+      if (index % ENTRIES_PER_TURN === ENTRIES_PER_TURN - 1) await nextTurn();
+    }
     if (migrated) await askForTables(room, manifest.databases, signal);
     const hook = room.definition.hooks.verify;
     if (hook !== undefined) await runHook('verify', hook, { store: input.store, operation: input.operation, signal });
@@ -110,22 +119,25 @@ function liveOf(room: StoreRoom, entry: { readonly root: string; readonly path: 
   return entry.path === '.' ? root.definition.path : join(root.definition.path, entry.path);
 }
 
-function assertMetadata(path: string, entry: FileEntry): void {
-  const found = readMetadata(path);
-  if (
-    found.mode !== entry.mode ||
-    found.uid !== entry.uid ||
-    found.gid !== entry.gid ||
-    found.mtimeNanos !== entry.mtimeNanos
-  ) {
+/** In mode `entries` the root itself is a mount point, or another's to give: what is in it is exchanged. */
+function staysInPlace(room: StoreRoom, { root, path }: ManifestEntry): boolean {
+  return path === '.' && room.roots.find(({ definition }) => definition.name === root)?.mode === 'entries';
+}
+
+function assertMetadata(path: string, entry: ManifestEntry): void {
+  const compared = ({ mode, uid, gid, mtimeNanos, xattrs = {} }: Metadata) => ({
+    mode,
+    uid,
+    gid,
+    xattrs,
+    ...(entry.type === 'directory' ? {} : { mtimeNanos }),
+  });
+  const [found, expected] = [compared(readMetadata(path)), compared(entry)];
+  if (canonicalJson(found) !== canonicalJson(expected)) {
     throw new Stop(
       'checksum_mismatch',
-      `${entry.path} does not have the mode, owner or time that the manifest records`,
-      {
-        path,
-        found: { ...found },
-        expected: { mode: entry.mode, uid: entry.uid, gid: entry.gid, mtimeNanos: entry.mtimeNanos },
-      },
+      `${entry.path} does not have the mode, owner, attributes or time that the manifest records`,
+      { path, found, expected },
     );
   }
 }

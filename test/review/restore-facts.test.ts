@@ -1,8 +1,9 @@
 // What a restore or rollback may replace is what was approved, at the moment when nobody writes any more, not when it
 // was planned: rows, files, databases that can't be read, and whole databases that the source does not have. F-29, SM-4.
-import { readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { nameDatabases } from '../../activities/measure.js';
+import { setXattr } from '../../files/system-calls.js';
 import { stopOf, useEngine } from '../support/engine.js';
 import { requires } from '../support/requires.js';
 import { ITEMS, LATEST, LATEST_POINT, makeStore, sql } from '../support/store.js';
@@ -151,6 +152,50 @@ describe.skipIf(requires('temporal'))('what a restore replaces', () => {
     writeFileSync(store.path('app.log'), 'more\n', { flag: 'a' });
     const operation = await engine().holdfast.restore(store.name, LATEST_POINT, digest, OPTIONS);
     expect((await operation.result()).protocol).toBe('rollback');
+  });
+
+  test('restore.verify: a directory with another mode, or an attribute that is gone, is not the state of the backup', async () => {
+    const store = makeStore(engine(), 'attributes', { hooks: ['detach', 'attach', 'caches'] });
+    setXattr(store.path('files/one'), 'user.kind', Buffer.from('document'));
+    await store.backup();
+    store.addItem('newer');
+    const systemCalls = new URL('../../files/system-calls.js', import.meta.url).href;
+    for (const [deed, place] of [
+      [`chmod 700 '${store.path('files/deep')}'`, store.path('files/deep')],
+      [
+        `'${process.execPath}' --input-type=module -e "
+          import { removeXattr } from '${systemCalls}';
+          removeXattr('${store.path('files/one')}', 'user.kind');"`,
+        store.path('files/one'),
+      ],
+    ] as const) {
+      store.scriptHook('caches', deed);
+      const stop = await stopOf(store.restore());
+      expect([stop.code, stop.details['step'], stop.details['path']]).toEqual([
+        'checksum_mismatch',
+        'restore.verify',
+        place,
+      ]);
+      expect(store.items()).toContain('newer');
+    }
+    expect(store.leftovers()).toEqual([]);
+  });
+
+  /** In mode `entries` the control directory is in the root. */
+  test.each([
+    ['root', 0o755],
+    ['entries', 0o750],
+  ] as const)('restore.verify: mode %s leaves the root with mode %o', async (mode, expected) => {
+    const store = makeStore(engine(), 'own-mode');
+    chmodSync(store.root, 0o755);
+    if (mode === 'entries') {
+      mkdirSync(store.path('.holdfast'), { mode: 0o700 });
+      writeFileSync(store.path('.holdfast/lock.db'), '');
+    }
+    await store.backup();
+    chmodSync(store.root, 0o750);
+    await store.restore();
+    expect(statSync(store.root).mode & 0o7777).toBe(expected);
   });
 
   test('every step: a definition that was changed after the approval is not carried out', async () => {
