@@ -189,6 +189,7 @@ async function cutDatabases(
   const hasFiles = all.some(({ members }) => members.files.length > 0);
   if (databases.length === 0) return { ...cutWithoutDatabases(onInstant, statAtCut), hashes: new Map() };
   const hashes = new Map<string, string>();
+  let hashing = Promise.resolve();
   const cut = await takeCut(
     {
       databases,
@@ -200,10 +201,11 @@ async function cutDatabases(
     },
     {
       onInstant,
-      // While the next is copied: it is still in memory
-      onCopied: async ({ target }) => {
-        for (const { sha256 } of await hashFiles([{ source: target }], { signal })) hashes.set(target, sha256);
-      },
+      // While the next is copied: it is still in memory. One after the other: the rest of the processors copies trees
+      onCopied: ({ target }) =>
+        (hashing = hashing.then(async () => {
+          for (const { sha256 } of await hashFiles([{ source: target }], { signal })) hashes.set(target, sha256);
+        })),
       onProgress: (progress) => context.report({ bytesDone: progress.bytesDone }),
       signal,
     },

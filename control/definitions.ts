@@ -3,7 +3,7 @@
 import { lstat, open, readdir, realpath, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { LineCounter, isMap, isNode, isScalar, parseDocument } from 'yaml';
+import { LineCounter, isMap, isNode, isScalar, parseDocument, visit } from 'yaml';
 import type { Document, Node } from 'yaml';
 import type { StoreDefinition } from '../domain/definition.js';
 import { LIMITS } from '../domain/limits.js';
@@ -170,14 +170,14 @@ async function readDefinition(path: string): Promise<StoreDefinition> {
 export function parseDefinition(text: string, path: string): StoreDefinition {
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true });
+  const refuse = (line: number, reason: string): never => {
+    throw new Stop('definition_invalid', `${path}:${line}: ${reason}`, { path, line });
+  };
   const syntax = document.errors[0];
-  if (syntax !== undefined) {
-    const line = syntax.linePos?.[0].line ?? 1;
-    throw new Stop('definition_invalid', `${path}:${line}: ${syntax.message.split('\n')[0] ?? 'not YAML'}`, {
-      path,
-      line,
-    });
-  }
+  if (syntax !== undefined) refuse(syntax.linePos?.[0].line ?? 1, syntax.message.split('\n')[0] ?? 'not YAML');
+  visit(document, {
+    Alias: (_key, alias) => refuse(lines.linePos(alias.range?.[0] ?? 0).line, 'an alias: write out what it stands for'),
+  });
   const parsed = storeDefinitionSchema.safeParse(document.toJS({ maxAliasCount: 0 }));
   if (parsed.success) return toStoreDefinition(parsed.data);
   const problems = parsed.error.issues.map((issue) => {

@@ -4,6 +4,7 @@ import type Database from 'better-sqlite3';
 import type { MigrationsDefinition, SequenceDefinition } from '../domain/definition.js';
 import type { AppendOnlyFact, DatabaseFacts, MigrationsFact, SequenceFact } from '../domain/manifest.js';
 import { Stop } from '../domain/stop.js';
+import { sqliteCode } from './errors.js';
 import { digestRows, digestEachRow, quoteName } from './rows.js';
 
 export interface FactsRequest {
@@ -106,9 +107,22 @@ const VIOLATIONS_SHOWN_MAX = 5;
 
 function requireForeignKeys(connection: Database.Database, path: string): void {
   const violations: { readonly table: string; readonly rowid: string; readonly parent: string }[] = [];
-  for (const row of connection.prepare<[], ForeignKeyViolation>('PRAGMA foreign_key_check').safeIntegers().iterate()) {
-    violations.push({ table: row.table, rowid: String(row.rowid), parent: row.parent });
-    if (violations.length >= VIOLATIONS_SHOWN_MAX) break;
+  try {
+    const check = connection.prepare<[], ForeignKeyViolation>('PRAGMA foreign_key_check').safeIntegers();
+    for (const row of check.iterate()) {
+      violations.push({ table: row.table, rowid: String(row.rowid), parent: row.parent });
+      if (violations.length >= VIOLATIONS_SHOWN_MAX) break;
+    }
+  } catch (error) {
+    // A key that refers to columns that are not unique is a mistake of the schema, which SQLite tells only now
+    if (sqliteCode(error) !== 'SQLITE_ERROR') throw error;
+    const reason = (error as Error).message;
+    throw new Stop(
+      'foreign_keys_violated',
+      "the schema's foreign keys can't be checked",
+      { path, reason },
+      { cause: error },
+    );
   }
   if (violations.length > 0) {
     throw new Stop('foreign_keys_violated', 'the database violates its foreign keys', { path, violations });

@@ -1,6 +1,7 @@
 // holdfast plan STORE [BACKUP]
 import type { Command } from 'commander';
 import type { PlanReport, RestoreSource } from '../../domain/protocol.js';
+import { Stop } from '../../domain/stop.js';
 import { describeCommand, operationOptions, outputOf, withHoldfast } from '../command.js';
 import type { GlobalOptions } from '../command.js';
 import { follow } from '../follow.js';
@@ -14,26 +15,36 @@ export function planCommand(): Command {
     exits: [65, 69, 74, 75, 77, 78],
   })
     .argument('<store>', 'store id')
-    .argument('[backup]', '`latest`, a backup id or name, a unique prefix of one, or the path of an artefact', 'latest')
+    .argument('[backup]', '`latest` (default), a backup id or name, a unique prefix of one, or the path of an artefact')
     .option('--rollback <point>', 'plan the rollback to a rollback point instead: `latest`, or its id')
-    .action(async (store: string, backup: string, options: { readonly rollback?: string }, command: Command) => {
-      const output = outputOf(command);
-      const source: RestoreSource =
-        options.rollback === undefined ? { kind: 'backup', backup } : { kind: 'rollback', point: options.rollback };
-      await withHoldfast(command, [store], async (holdfast) => {
-        const report = await follow(
-          holdfast,
-          store,
-          await holdfast.plan(store, source, operationOptions(command)),
-          output,
-        );
-        output.result(report, [
-          ...describePlan(report),
-          '',
-          `To carry it out: ${confirmLine(command, store, source, report)}`,
-        ]);
-      });
-    });
+    .action(
+      async (store: string, backup: string | undefined, options: { readonly rollback?: string }, command: Command) => {
+        const output = outputOf(command);
+        const { rollback } = options;
+        if (backup !== undefined && rollback !== undefined)
+          throw new Stop('ambiguous_intent', 'a backup and a rollback point: one of them is to be planned', {
+            backup,
+            rollback,
+          });
+        const source: RestoreSource =
+          rollback === undefined
+            ? { kind: 'backup', backup: backup ?? 'latest' }
+            : { kind: 'rollback', point: rollback };
+        await withHoldfast(command, [store], async (holdfast) => {
+          const report = await follow(
+            holdfast,
+            store,
+            await holdfast.plan(store, source, operationOptions(command)),
+            output,
+          );
+          output.result(report, [
+            ...describePlan(report),
+            '',
+            `To carry it out: ${confirmLine(command, store, source, report)}`,
+          ]);
+        });
+      },
+    );
 }
 
 export function describePlan({ plan, digest }: PlanReport): string[] {

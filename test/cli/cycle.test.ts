@@ -219,6 +219,14 @@ describe('exit status', () => {
     });
   });
 
+  test('64: a backup and a rollback point to plan at once', async () => {
+    const store = makeStore(engine(), 'status');
+    expect(await holdfast('plan', store.name, 'latest', '--rollback', 'latest')).toMatchObject({
+      status: 64,
+      stderr: expect.stringContaining('STOP ambiguous_intent: '),
+    });
+  });
+
   test('65: no such backup', async () => {
     const store = makeStore(engine(), 'status');
     expect(await holdfast('verify', store.name, 'nope')).toMatchObject({

@@ -146,6 +146,7 @@ describe('a definition', () => {
     ['a misspelt key at the top', `${yaml('one')}hoks: {}\n`, 10, /hoks/],
     ['a relative root', yaml('one', { root: 'srv' }), 5, /absolute/],
     ['no YAML', 'holdfast: 1\nstore: [one\n', 3, /./],
+    ['an alias', 'holdfast: 1\nstore: &name one\nroots: *name\n', 3, /alias/],
     ['a key twice', 'holdfast: 1\nstore: one\nstore: two\n', 3, /unique/i],
   ])('with %s is definition_invalid and names the line', (_what, text, line, problem) => {
     try {

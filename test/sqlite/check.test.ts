@@ -202,6 +202,17 @@ describe('integrity', () => {
     await checkDatabase(request(path, { foreignKeys: false }));
   });
 
+  test('foreign keys that the schema got wrong are refused, with the reason that SQLite gives', async () => {
+    const path = make(
+      'a.db',
+      'CREATE TABLE p (id); CREATE TABLE c (p REFERENCES p (id)); INSERT INTO p VALUES (7); INSERT INTO c VALUES (7)',
+    );
+    expect(await stopOf(checkDatabase(request(path)))).toMatchObject({
+      code: 'foreign_keys_violated',
+      details: { reason: expect.stringContaining('foreign key mismatch') },
+    });
+  });
+
   test('many are checked at once, and an aborted one rejects', async () => {
     const paths = Array.from({ length: 12 }, (_, index) => stage.database(`${index}.db`, { rows: index }));
     const facts = await Promise.all(paths.map((path) => checkDatabase(request(path))));
