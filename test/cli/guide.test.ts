@@ -1,8 +1,9 @@
-// docs/guides/operate.md is run: its definition, with places of a test in it, and every `holdfast` line in its order.
+// docs/guides/operate.md is run: its definition, with places of a test in it, every `holdfast` line in its order, and what
+// it gives to Temporal's own command line.
 import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { useEngine } from '../support/engine.js';
+import { TEST_HOST, useEngine } from '../support/engine.js';
 import { sql } from '../support/store.js';
 import { run } from './room.js';
 
@@ -41,4 +42,15 @@ test('every command line of the guide to operating does what the guide says', as
     });
     digest = /digest\W+([0-9a-f]{64})/.exec(stdout)?.[1] ?? digest;
   }
+});
+
+test('what the guide gives to `temporal workflow start` makes a backup', async () => {
+  const { session } = engine();
+  const started = /^temporal (workflow start) --address \S+ (.*) \\\n +--input '(.*)'$/m.exec(GUIDE);
+  const input = (started?.[3] ?? '').replace('"db1"', JSON.stringify(TEST_HOST));
+  await engine().temporal('workflow', 'start', ...(started?.[2] ?? '').split(' '), '--input', input);
+  expect(await session.client.workflow.getHandle('holdfast/shop').result()).toMatchObject({
+    protocol: 'backup',
+    operation: (JSON.parse(input) as { readonly operation: string }).operation,
+  });
 });
