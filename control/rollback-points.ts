@@ -45,7 +45,9 @@ export async function pruneRollbackPoints(room: StoreRoom, grant: LockGrant): Pr
   await critical(room, grant, async (database) => {
     const oldest = Date.parse(now()) - daysMax * DAY_MILLIS;
     for (const [index, point] of database.rollbackPoints().entries()) {
-      if (index >= pointsMax || Date.parse(point.createdAt) < oldest) database.removeRollbackPoint(point.id);
+      // The newest stays whatever its age says: the clock of a machine that has just been started may have been wrong
+      const isTooOld = index > 0 && Date.parse(point.createdAt) < oldest;
+      if (index >= pointsMax || isTooOld) database.removeRollbackPoint(point.id);
     }
   });
   await removeUnnamedTrees(room, grant);

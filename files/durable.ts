@@ -1,6 +1,7 @@
 // Durable writes: what these functions report as done is on disk after a power failure (SM-9, F-9). The order is
 // always: write, fsync the file, rename, fsync the directory. Errors are Stops: no_space, permission_denied, io_error.
 import { randomBytes } from 'node:crypto';
+import { lstatSync, renameSync } from 'node:fs';
 import { chmod, lstat, mkdir, open, readdir, rename, rm, stat, unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { assert, Stop } from '../domain/stop.js';
@@ -158,10 +159,20 @@ function renameNew(source: string, target: string): void {
   try {
     renameNoReplace(source, target);
   } catch (error) {
-    if (hasErrno(error, 'EEXIST', 'ENOTEMPTY'))
-      throw new Stop('target_exists', `${target} exists`, { path: target }, { cause: error });
-    throw error;
+    if (hasErrno(error, 'EINVAL') && lstatSync(source).isDirectory()) return renameDirectoryNew(source, target);
+    if (!hasErrno(error, 'EEXIST', 'ENOTEMPTY')) throw error;
+    throw new Stop('target_exists', `${target} exists`, { path: target }, { cause: error });
   }
+}
+
+/**
+ * For filesystems that can't be told to replace nothing, as NFS: a directory never replaces a file or a directory with
+ * something in it, and between our look and the rename nobody else makes an empty one of this name.
+ */
+function renameDirectoryNew(source: string, target: string): void {
+  if (lstatSync(target, { throwIfNoEntry: false }) !== undefined)
+    throw new Stop('target_exists', `${target} exists`, { path: target });
+  renameSync(source, target);
 }
 
 async function syncOpen(path: string): Promise<void> {

@@ -53,6 +53,12 @@ describe('pruning', () => {
     expect(trees()).toEqual(['point-1']);
   });
 
+  test('keeps the newest whatever its age: it may have been made while the clock was wrong', async () => {
+    const { room, grant, trees } = await withPoints([40, 20_000], { pointsMax: 5, daysMax: 30 });
+    await pruneRollbackPoints(room, grant);
+    expect(trees()).toEqual(['point-1']);
+  });
+
   test('removes trees that no record names, but not those of operations that are not settled', async () => {
     const { room, grant, trees } = await withPoints([0]);
     for (const name of ['unnamed', 'staged', 'exchanged'])

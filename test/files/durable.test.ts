@@ -38,6 +38,7 @@ import {
   SystemCallError,
   syncFilesystemOf,
 } from '../../files/system-calls.js';
+import { requires } from '../support/requires.js';
 import { codeOf, fill, isRoot, stopOf, temporaryDirectory } from './temporary.js';
 
 describe('translateErrno', () => {
@@ -122,6 +123,36 @@ describe('writeNewDurable and renameDurable', () => {
       'target_exists',
     );
   });
+
+  test.skipIf(requires('strace'))(
+    'a directory is renamed on a filesystem that can not be told to replace nothing, and replaces nothing there either',
+    () => {
+      const directory = temporaryDirectory();
+      fill(directory, { 'made/file': 'new', 'other/file': 'new' });
+      mkdirSync(join(directory, 'empty'));
+      const script = `
+        const { renameDurable } = await import(${JSON.stringify(new URL('../../files/durable.js', import.meta.url).href)});
+        await renameDurable('made', 'published');
+        console.log(await renameDurable('other', 'empty').then(() => 'replaced', (error) => error.code));`;
+      const { stdout } = spawnSync(
+        'strace',
+        [
+          '-f',
+          '-o',
+          '/dev/null',
+          '-e',
+          'trace=renameat2',
+          '-e',
+          'inject=renameat2:error=EINVAL',
+          process.execPath,
+        ].concat(['--input-type=module', '-e', script]),
+        { cwd: directory, encoding: 'utf8' },
+      );
+      expect(stdout.trim()).toBe('target_exists');
+      expect(readFileSync(join(directory, 'published', 'file'), 'utf8')).toBe('new');
+      expect(readdirSync(directory).sort()).toEqual(['empty', 'other', 'published']);
+    },
+  );
 
   test('write and rename what is new', async () => {
     const directory = temporaryDirectory();
