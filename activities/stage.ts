@@ -15,6 +15,7 @@ import type { RestorePlan } from '../domain/plan.js';
 import { Stop } from '../domain/stop.js';
 import { copyFiles } from '../files/copy.js';
 import { ensureDirectory, syncFilesystem } from '../files/durable.js';
+import { assertCanExchange } from '../files/exchange.js';
 import { applyMetadataToAll, ownersDiffer } from '../files/metadata.js';
 import { applicationOf } from './application.js';
 import { readPlannedArtefact } from './planned.js';
@@ -107,7 +108,10 @@ async function copyIn(input: PlannedInput, context: StepContext, { path, manifes
     if (tree === undefined) throw new Error('defect: a planned backup with a root that the store does not have');
     return entry.path === '.' ? tree : join(tree, entry.path);
   };
-  for (const tree of places.values()) await ensureDirectory(dirname(tree), 0o700);
+  for (const tree of places.values()) {
+    await ensureDirectory(dirname(tree), 0o700);
+    assertCanExchange(dirname(tree));
+  }
   const directories = manifest.entries.filter((entry) => entry.type === 'directory');
   for (const entry of directories) await mkdir(placeOf(entry), { recursive: true, mode: 0o700 });
   const files = manifest.entries.filter((entry) => entry.type !== 'directory');

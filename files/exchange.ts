@@ -1,7 +1,7 @@
 // The swap (DESIGN "Exchange", SM-9): puts a staged tree into the place of the live one by renames that are atomic
 // each and journaled together, so that a kill at any instruction leaves a state that is finished or undone exactly.
 // The caller writes the plan into its journal before performExchange; the fence is up while it runs.
-import { readdirSync, lstatSync } from 'node:fs';
+import { lstatSync, mkdirSync, readdirSync, rmdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { SIDECAR_SUFFIXES, decideStep, exchangeKind, mainOfSidecar, orderSteps } from '../domain/exchange.js';
 import type { ExchangePlan, ExchangeRoot, ExchangeStep, StepState } from '../domain/exchange.js';
@@ -241,8 +241,32 @@ function assertKnown(code: 'io_error' | 'undo_failed', root: ExchangeRoot, step:
   return state;
 }
 
+/**
+ * Exchanges two empty directories of its own making in `directory`: what a filesystem can't do is known before anything
+ * is staged on it and the application is asked to detach. What a kill leaves goes with the staging.
+ * @throws Stop not_exchangeable
+ */
+export function assertCanExchange(directory: string): void {
+  const [left, right] = [join(directory, '.left'), join(directory, '.right')];
+  try {
+    for (const path of [left, right]) mkdirSync(path, 0o700);
+    renameExchange(left, right);
+    for (const path of [left, right]) rmdirSync(path);
+  } catch (error) {
+    if (!hasErrno(error, ...NOT_SUPPORTED)) throw translateErrno(error, { path: directory });
+    throw new Stop(
+      'not_exchangeable',
+      'the filesystem does not exchange two names',
+      { path: directory, reason: String(error) },
+      { cause: error },
+    );
+  }
+}
+
+const NOT_SUPPORTED = ['EINVAL', 'ENOSYS', 'EXDEV', 'EBUSY', 'ENOTSUP'] as const;
+
 function exchangeFailure(error: unknown, root: ExchangeRoot, step: ExchangeStep): Error {
-  if (hasErrno(error, 'EINVAL', 'ENOSYS', 'EXDEV', 'EBUSY', 'ENOTSUP')) {
+  if (hasErrno(error, ...NOT_SUPPORTED)) {
     return new Stop(
       'not_exchangeable',
       `the filesystem does not exchange ${join(root.livePath, step.name)}`,

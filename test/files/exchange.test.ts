@@ -17,12 +17,14 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { decideStep, orderSteps } from '../../domain/exchange.js';
 import type { ExchangeStep } from '../../domain/exchange.js';
 import {
+  assertCanExchange,
   EXCHANGE_OPERATIONS,
   exchangeMode,
   performExchange,
   planExchange,
   undoExchange,
 } from '../../files/exchange.js';
+import { requires } from '../support/requires.js';
 import { SystemCallError } from '../../files/system-calls.js';
 import { treeDigest } from '../../files/tree-digest.js';
 import { codeOf, fill, isRoot, stopOf, temporaryDirectory } from './temporary.js';
@@ -195,6 +197,21 @@ describe('a system call that fails', () => {
     await undoExchange(plan);
     expect(readFileSync(join(livePath, 'a'), 'utf8')).toBe('1');
   });
+
+  test.skipIf(requires('strace'))(
+    'a filesystem that can not exchange is not_exchangeable before anything is staged; one that can is left as it was',
+    async () => {
+      const directory = temporaryDirectory();
+      assertCanExchange(directory);
+      expect(readdirSync(directory)).toEqual([]);
+      const script = `
+        const { assertCanExchange } = await import(${JSON.stringify(new URL('../../files/exchange.js', import.meta.url).href)});
+        try { assertCanExchange('.'); } catch (error) { console.log(error.code); }`;
+      const injected = ['-f', '-o', '/dev/null', '-e', 'trace=renameat2', '-e', 'inject=renameat2:error=EINVAL'];
+      const argv = [...injected, process.execPath, '--input-type=module', '-e', script];
+      expect(execFileSync('strace', argv, { cwd: directory, encoding: 'utf8' }).trim()).toBe('not_exchangeable');
+    },
+  );
 
   test('an undo that fails says so with both places, and may be tried again', async () => {
     const { plan, livePath, stagedPath } = await entriesPlan({ a: '1' }, { a: '2' });
