@@ -2,7 +2,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { DatabaseDefinition } from '../domain/definition.js';
-import { Stop } from '../domain/stop.js';
 import type { RoomRoot, StoreRoom } from '../control/store-room.js';
 import { matchesPath, selectMembers } from '../files/members.js';
 import type { DatabaseMember, Members } from '../files/members.js';
@@ -22,24 +21,6 @@ export async function membersOf(room: StoreRoom): Promise<readonly RootMembers[]
     all.push({ root, members: selectMembers(root.definition, walked) });
   }
   return all;
-}
-
-/**
- * A pattern that matches nothing is an unmounted volume or a moved directory as likely as a store without databases:
- * only the definition can say which. Asked of a store that is to be backed up, not of one that is to be replaced.
- * @throws Stop member_missing
- */
-export function assertPatternsMatch(all: readonly RootMembers[]): void {
-  for (const { root, members } of all) {
-    for (const definition of root.definition.databases) {
-      if (definition.optional || members.databases.some(({ entry }) => matchesPath(definition.path, entry.path)))
-        continue;
-      throw new Stop('member_missing', `no database matches ${definition.path}`, {
-        root: root.definition.name,
-        path: definition.path,
-      });
-    }
-  }
 }
 
 /** A database that only its magic gave away has nothing that is asked of it but its integrity. */

@@ -4,7 +4,8 @@ import { statfs } from 'node:fs/promises';
 import { assertFilesystems, assertRootsExist } from '../control/store-room.js';
 import { Stop } from '../domain/stop.js';
 import { ensureDirectory } from '../files/durable.js';
-import { assertPatternsMatch, membersOf } from './members.js';
+import { assertPatternsMatch } from '../files/members.js';
+import { membersOf } from './members.js';
 import { step } from './step.js';
 import type { ActivityDependencies, GrantedInput } from './step.js';
 
@@ -21,7 +22,7 @@ export const planBackup = (dependencies: ActivityDependencies) =>
     const { destination } = room.definition.backup;
     await ensureDirectory(destination, 0o700);
     const all = await membersOf(room);
-    assertPatternsMatch(all);
+    for (const { root, members } of all) assertPatternsMatch(root.definition, members);
     const sum = (pick: (members: (typeof all)[number]['members']) => number): number =>
       all.reduce((total, { members }) => total + pick(members), 0);
     const sizeBytes = sum(({ databases, files }) =>

@@ -3,10 +3,11 @@ import { accessSync, constants, existsSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { StoreDefinition } from '../domain/definition.js';
 import { STOPS, Stop } from '../domain/stop.js';
-import { selectMembers } from '../files/members.js';
+import { assertPatternsMatch, selectMembers } from '../files/members.js';
 import { assertSupportedFilesystem, filesystemKind } from '../files/mounts.js';
 import { findUsers } from '../files/in-use.js';
 import { walkTree } from '../files/walk.js';
+import { readAudit } from './audit.js';
 import { readStatus } from './status.js';
 import { roomOf } from './store-room.js';
 import type { StoreRoom } from './store-room.js';
@@ -49,6 +50,7 @@ export async function examineStore(definition: StoreDefinition): Promise<readonl
     });
     await check(`members of ${root.name}`, async () => {
       const members = selectMembers(root, await walkTree(root.path, { detectDatabases: true }));
+      assertPatternsMatch(root, members);
       const unlisted = members.databases.filter((database) => !database.listed).map(({ entry }) => entry.path);
       const what = `${members.databases.length} databases, ${members.files.length} files, ${members.outside.length} entries outside (a restore carries them over)`;
       return unlisted.length === 0
@@ -65,6 +67,10 @@ export async function examineStore(definition: StoreDefinition): Promise<readonl
   if (room !== undefined) {
     const opened = room;
     await check('state', async () => checkState(opened));
+    await check('audit log', async () => {
+      const entries = await readAudit(opened.controlDirectory);
+      return { state: 'good', what: `${entries.length} lines, each bound to the one before it` };
+    });
   }
   return findings;
 }

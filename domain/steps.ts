@@ -108,9 +108,6 @@ export const STEPS = {
 export type Protocol = keyof typeof STEPS;
 export type StepId = (typeof STEPS)[Protocol][number]['id'];
 
-/** The compensation of every protocol: journal-driven, idempotent, the same code that `holdfast recover` runs. */
-export const SETTLE = 'settle' as const;
-
 export function stepTitle(id: StepId): string {
   for (const steps of Object.values(STEPS)) {
     for (const step of steps) if (step.id === id) return step.title;

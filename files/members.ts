@@ -308,6 +308,19 @@ function allowsNothing(policy: TreePolicy): boolean {
   return policy === 'verify' || policy === 'quiesced';
 }
 
+/**
+ * A pattern that matches nothing is an unmounted volume or a moved directory as likely as a store without databases:
+ * only the definition can say which. Asked of a store that is to be backed up, not of one that is to be replaced.
+ * @throws Stop member_missing
+ */
+export function assertPatternsMatch(root: RootDefinition, { databases }: Members): void {
+  const empty = root.databases.find(
+    ({ path, optional }) => !optional && !databases.some(({ entry }) => matchesPath(path, entry.path)),
+  );
+  if (empty !== undefined)
+    throw new Stop('member_missing', `no database matches ${empty.path}`, { root: root.name, path: empty.path });
+}
+
 /** True when a definition's path, which may be a glob, names this path. */
 export function matchesPath(pattern: string, path: string): boolean {
   return matcherOf(pattern)(path);

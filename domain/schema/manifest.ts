@@ -44,8 +44,6 @@ const facts = {
   migrations: z.strictObject({ table: z.string(), orderBy: z.string(), rowSha256: z.array(sha256) }).nullable(),
 };
 
-export const databaseFactsSchema = z.strictObject(facts);
-
 export const manifestSchema = z.strictObject({
   format: z.literal(MANIFEST_FORMAT),
   layout: z.literal('plain'),

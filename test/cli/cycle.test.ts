@@ -1,5 +1,5 @@
 // The whole cycle at the command line: a backup, what can be asked about it, a restore by its plan, and back.
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { useEngine } from '../support/engine.js';
@@ -282,6 +282,24 @@ describe('exit status', () => {
 });
 
 describe('doctor', () => {
+  test('finds a pattern that matches nothing, and an audit log that was edited', async () => {
+    const store = makeStore(engine(), 'doubtful', { databases: [{ path: 'a.db' }, { path: 'tenants/*.db' }] });
+    const unmounted = await holdfast('doctor', store.name, '--json');
+    expect(unmounted.status).toBe(78);
+    expect(unmounted.stdout).toContain('member_missing: no database matches tenants/*.db');
+    mkdirSync(store.path('tenants'));
+    copyFileSync(store.path('a.db'), store.path('tenants/one.db'));
+    await holdfast('backup', store.name);
+    expect((await holdfast('doctor', store.name)).stdout).toMatch(/audit log.* [1-9]\d* lines/);
+    const log = join(store.controlDirectory, 'audit.jsonl');
+    writeFileSync(
+      log,
+      readFileSync(log, 'utf8').replace('"backup"', '"restore"').replace('lock acquired', 'lock released'),
+    );
+    const edited = await holdfast('doctor', store.name);
+    expect([edited.status, /checksum_mismatch: line \d+ of the audit log/.test(edited.stdout)]).toEqual([78, true]);
+  });
+
   test('finds nothing in the way of a sound store', async () => {
     const store = makeStore(engine(), 'sound');
     const { status, stdout } = await holdfast('doctor', store.name);
