@@ -70,14 +70,15 @@ async function poll(
   const aborted = new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
   const begun = performance.now();
   let hasBegun = false;
-  let told = '';
+  let told = { message: '', attempt: 0 };
   while (!signal.aborted) {
     const seen = await look(holdfast, store, operation);
     if (signal.aborted) return;
     if (seen !== undefined) {
       const { progress, lastFailure } = seen;
-      if (lastFailure !== null && lastFailure.message !== told) {
-        told = lastFailure.message;
+      // Again at every doubling: a compensation is tried without end, and nobody should have to remember why
+      if (lastFailure !== null && (lastFailure.message !== told.message || lastFailure.attempt >= 2 * told.attempt)) {
+        told = lastFailure;
         output.event('compensating', lastFailure);
         renderer.note(`tried again (attempt ${lastFailure.attempt}) because: ${lastFailure.message}`);
       }

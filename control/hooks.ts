@@ -17,6 +17,7 @@ export interface HookContext {
 const INHERITED = ['PATH', 'HOME', 'LANG', 'LC_ALL', 'TZ', 'USER', 'LOGNAME', 'XDG_RUNTIME_DIR'] as const;
 
 /** How long after its exit a hook's last output is still waited for. */
+const LINE_CHARS_MAX = 200;
 const PIPE_GRACE_MILLIS = 250;
 
 /**
@@ -58,7 +59,7 @@ export function runHook(name: HookName, hook: HookDefinition, context: HookConte
     const failed = (why: string, cause?: unknown): Stop =>
       new Stop(
         'hook_failed',
-        `hook ${name} failed: ${why}`,
+        `hook ${name} failed: ${[why, lastLineOf(output.stderr || output.stdout)].filter((part) => part !== '').join(': ')}`,
         { hook: name, argv: hook.argv, lastOutput: output.stderr.slice(-2000) || output.stdout.slice(-2000) },
         { cause },
       );
@@ -91,6 +92,11 @@ export function runHook(name: HookName, hook: HookDefinition, context: HookConte
       }, PIPE_GRACE_MILLIS);
     });
   });
+}
+
+/** What a person reads first of a failed program; the rest is in the details. */
+function lastLineOf(text: string): string {
+  return (text.trimEnd().split('\n').at(-1) ?? '').slice(0, LINE_CHARS_MAX);
 }
 
 /** Kills a process group at once; one that is gone is fine. */

@@ -7,7 +7,7 @@ export function cancelCommand(): Command {
     name: 'cancel',
     summary: 'ask what runs for a store to undo and end',
     examples: ['holdfast cancel shop'],
-    exits: [65, 69],
+    exits: [65, 69, 74, 75, 77, 78],
   })
     .argument('<store>', 'store id')
     .action(async (store: string, _options: object, command: Command) => {

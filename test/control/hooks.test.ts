@@ -35,7 +35,7 @@ describe('a hook', () => {
   test('that exits with another status than 0 is hook_failed, with its last output', async () => {
     const stop = await stopOf(runHook('resume', shell('echo why >&2; exit 3'), context));
     expect(stop).toMatchObject({ code: 'hook_failed', details: { hook: 'resume', lastOutput: 'why\n' } });
-    expect(stop.message).toContain('exit status 3');
+    expect(stop.message).toBe('hook resume failed: exit status 3: why');
   });
 
   test('that kills itself is hook_failed, with the signal', async () => {
