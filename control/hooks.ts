@@ -96,7 +96,8 @@ export function runHook(name: HookName, hook: HookDefinition, context: HookConte
 
 /** What a person reads first of a failed program; the rest is in the details. */
 function lastLineOf(text: string): string {
-  return (text.trimEnd().split('\n').at(-1) ?? '').slice(0, LINE_CHARS_MAX);
+  const line = text.trimEnd().split('\n').at(-1) ?? '';
+  return line.replaceAll(/\p{Cc}/gu, ' ').slice(0, LINE_CHARS_MAX);
 }
 
 /** Kills a process group at once; one that is gone is fine. */
