@@ -16,6 +16,7 @@ import { assertFloor, assertHistoryKept, assertMigrationsCompatible } from '../d
 import type { Witness } from '../domain/sequence.js';
 import { Stop } from '../domain/stop.js';
 import type { StopCode } from '../domain/stop.js';
+import { listedBy } from '../files/members.js';
 import { walkTree } from '../files/walk.js';
 import type { FactsRequest } from '../sqlite/facts.js';
 import { readLiveFacts } from '../sqlite/live.js';
@@ -146,7 +147,8 @@ async function databasesOf(
   { root, tree }: RollbackPoint['roots'][number],
 ): Promise<readonly { readonly path: string; readonly definition: DatabaseDefinition }[]> {
   if (!existsSync(tree)) return [];
-  const walked = await walkTree(tree, { detectDatabases: true });
+  const listed = listedBy(rootOf(room, root).definition);
+  const walked = await walkTree(tree, { detectDatabases: listed });
   return walked.flatMap(({ path, isDatabase }) => {
     const definition = isDatabase === true ? listedDefinition(room, root, path) : undefined;
     return definition === undefined ? [] : [{ path, definition }];

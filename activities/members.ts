@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { DatabaseDefinition } from '../domain/definition.js';
 import type { RoomRoot, StoreRoom } from '../control/store-room.js';
-import { matchesPath, selectMembers } from '../files/members.js';
+import { listedBy, matchesPath, selectMembers } from '../files/members.js';
 import type { DatabaseMember, Members } from '../files/members.js';
 import { walkTree } from '../files/walk.js';
 import type { FactsRequest } from '../sqlite/facts.js';
@@ -17,7 +17,7 @@ export interface RootMembers {
 export async function membersOf(room: StoreRoom): Promise<readonly RootMembers[]> {
   const all: RootMembers[] = [];
   for (const root of room.roots) {
-    const walked = await walkTree(root.definition.path, { detectDatabases: true });
+    const walked = await walkTree(root.definition.path, { detectDatabases: listedBy(root.definition) });
     all.push({ root, members: selectMembers(root.definition, walked) });
   }
   return all;
@@ -53,10 +53,10 @@ export function livePath(root: RoomRoot, path: string): string {
   return path === '.' ? root.definition.path : join(root.definition.path, path);
 }
 
-/** Every file of a root that has SQLite's magic: whoever holds a lock on one of them uses the store. */
+/** Every database of a root, listed or not: whoever holds a lock on one of them uses the store. */
 export async function databasePaths(root: RoomRoot): Promise<readonly string[]> {
   const walked = existsSync(root.definition.path)
-    ? await walkTree(root.definition.path, { detectDatabases: true })
+    ? await walkTree(root.definition.path, { detectDatabases: listedBy(root.definition) })
     : [];
   return walked.filter((entry) => entry.isDatabase === true).map((entry) => entry.path);
 }

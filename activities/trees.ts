@@ -30,7 +30,7 @@ export interface TreesCopied {
 
 /**
  * Copies every file of every tree once the snapshots are pinned.
- * @throws Stop source_changed
+ * @throws Stop source_changed, not_a_database
  */
 export async function copyTrees(
   context: Pick<StepContext, 'room' | 'report'>,
@@ -53,7 +53,7 @@ export async function copyTrees(
   const jobs = files.map(({ root, member }): CopyJob => {
     const source = livePath(root, member.entry.path);
     const target = dataPath(partial, { root: root.definition.name, path: member.entry.path });
-    return { source, target, ...expectation(member, lengths.get(source)) };
+    return { source, target, refuseDatabase: true, ...expectation(member, lengths.get(source)) };
   });
   const filesTotal = jobs.length;
   context.report({ filesTotal });

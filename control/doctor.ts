@@ -3,7 +3,7 @@ import { accessSync, constants, existsSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { StoreDefinition } from '../domain/definition.js';
 import { STOPS, Stop } from '../domain/stop.js';
-import { assertPatternsMatch, selectMembers } from '../files/members.js';
+import { assertPatternsMatch, listedBy, selectMembers } from '../files/members.js';
 import { assertSupportedFilesystem, filesystemKind } from '../files/mounts.js';
 import { findUsers } from '../files/in-use.js';
 import { walkTree } from '../files/walk.js';
@@ -49,7 +49,7 @@ export async function examineStore(definition: StoreDefinition): Promise<readonl
       return { state: 'good', what: await filesystemKind(root.path) };
     });
     await check(`members of ${root.name}`, async () => {
-      const members = selectMembers(root, await walkTree(root.path, { detectDatabases: true }));
+      const members = selectMembers(root, await walkTree(root.path, { detectDatabases: listedBy(root) }));
       assertPatternsMatch(root, members);
       const unlisted = members.databases.filter((database) => !database.listed).map(({ entry }) => entry.path);
       const what = `${members.databases.length} databases, ${members.files.length} files, ${members.outside.length} entries outside (a restore carries them over)`;

@@ -7,8 +7,9 @@ import { join } from 'node:path';
 import type { RootDefinition } from '../domain/definition.js';
 import { mainOfSidecar } from '../domain/exchange.js';
 import type { FormerState } from '../domain/journal.js';
-import { isGlob, matchesPath, selectMembers } from '../files/members.js';
-import { hasMagic, walkTree } from '../files/walk.js';
+import { isGlob, listedBy, matchesPath, selectMembers } from '../files/members.js';
+import { hasMagic } from '../files/magic.js';
+import { walkTree } from '../files/walk.js';
 import type { WalkedEntry } from '../files/walk.js';
 import type { StoreRoom } from './store-room.js';
 
@@ -32,7 +33,11 @@ export async function replacedMembers(
   detectDatabases = false,
 ): Promise<ReplacedMembers> {
   if (!existsSync(definition.path)) return { members: [], outside: [], dropped: [] };
-  return sortEntries(definition, await walkTree(definition.path, { detectDatabases }), incoming);
+  return sortEntries(
+    definition,
+    await walkTree(definition.path, { detectDatabases: detectDatabases && listedBy(definition) }),
+    incoming,
+  );
 }
 
 function sortEntries(

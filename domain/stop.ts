@@ -99,10 +99,10 @@ export const STOPS = {
     remedy: 'remove it, or exclude it in the store definition',
   },
   not_a_database: {
-    title: 'a listed database has no SQLite header',
+    title: 'a listed database has no SQLite header, or a file of a tree has one but not the length of a database',
     exit: 65,
     safe: LIVE_UNTOUCHED,
-    remedy: 'check the path in the store definition',
+    remedy: 'check the path in the store definition; list a database that was cut short, or exclude it from its tree',
   },
   integrity_failed: {
     title: 'a database fails its integrity check',

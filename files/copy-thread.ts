@@ -6,6 +6,7 @@ import type { BigIntStats } from 'node:fs';
 import { Stop } from '../domain/stop.js';
 import type { StopCode, StopDetails } from '../domain/stop.js';
 import { hasErrno, translateErrno } from './errors.js';
+import { beginsLikeDatabase } from './magic.js';
 
 /** What a source must still be; facts that are absent are not compared. */
 export interface ExpectedFile {
@@ -24,6 +25,8 @@ export interface ReadJob {
   readonly expected?: ExpectedFile;
   /** Policy `append`: only the first so many bytes; the file may be longer by now. */
   readonly lengthBytes?: number;
+  /** A file of a tree: one that begins like a database was to be copied through SQLite, and is refused here. */
+  readonly refuseDatabase?: boolean;
 }
 
 export interface ReadResult {
@@ -101,6 +104,7 @@ function pump(job: ReadJob, source: number, target: number | null, counters: Big
     const read = readSync(source, buffer, 0, Math.min(BUFFER_BYTES, lengthBytes - sizeBytes), null);
     if (read === 0) break;
     const block = buffer.subarray(0, read);
+    if (sizeBytes === 0 && job.refuseDatabase === true && beginsLikeDatabase(block)) throw halfDatabase(job);
     hash.update(block);
     if (target !== null) writeWhole(target, block);
     sizeBytes += read;
@@ -180,6 +184,13 @@ function assertUnchanged(job: ReadJob, before: BigIntStats, after: BigIntStats, 
   ) {
     throw changed(job, 'was written to while it was read');
   }
+}
+
+/** The walk takes no file of such a length for a database (files/walk.ts), so it was not pinned by the cut. */
+function halfDatabase(job: ReadJob): Stop {
+  return new Stop('not_a_database', `${job.source} begins like a SQLite database, but is no number of pages long`, {
+    path: job.source,
+  });
 }
 
 function changed(job: ReadJob, how: string): Stop {

@@ -326,6 +326,12 @@ export function matchesPath(pattern: string, path: string): boolean {
   return matcherOf(pattern)(path);
 }
 
+/** Which paths of a root its definition lists as databases. */
+export function listedBy(root: RootDefinition): (path: string) => boolean {
+  const matchers = root.databases.map(({ path }) => matcherOf(path));
+  return (path) => matchers.some((matches) => matches(path));
+}
+
 /** A glob also names the file that is called like that, letter by letter: `orders[1].db`. */
 function matcherOf(pattern: string): Matcher {
   const glob = isGlob(pattern) ? compile([pattern]) : () => false;

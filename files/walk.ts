@@ -1,12 +1,13 @@
 // Walks a tree and tells everything that is in it, in one order for one state (F-3, P-15). It never follows a link
 // and never leaves anything out but the control directory: what is of no interest is for the caller to say.
 import { isUtf8 } from 'node:buffer';
-import { closeSync, constants, lstatSync, openSync, readdirSync, readSync } from 'node:fs';
+import { lstatSync, readdirSync } from 'node:fs';
 import type { BigIntStats } from 'node:fs';
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { Stop } from '../domain/stop.js';
 import { hasErrno, translateErrno } from './errors.js';
+import { SQLITE_MAGIC, hasMagic } from './magic.js';
 import { compareBytes } from './safe-path.js';
 
 export type WalkedKind = 'directory' | 'file' | 'symlink' | 'special';
@@ -26,7 +27,7 @@ export interface WalkedEntry {
   readonly uid: number;
   readonly gid: number;
   readonly linkCount: number;
-  /** A file that begins with SQLite's magic; null: not looked at. */
+  /** A file that begins with SQLite's magic; null: not looked at, also because no database has such a length. */
   readonly isDatabase: boolean | null;
 }
 
@@ -34,16 +35,18 @@ export interface WalkOptions {
   /** Leaves out an entry, and what is below it. */
   readonly skip?: (relativePath: string, isDirectory: boolean) => boolean;
   /**
-   * Reads the first bytes of every file. Never in a process that has a database open: closing any descriptor of a
+   * Given, the first bytes of every file that may be a database are read; of what it names (listed databases,
+   * files/members.ts) whatever their length. Never in a process that has a database open: closing any descriptor of a
    * database drops every POSIX lock that the process holds on it.
    */
-  readonly detectDatabases: boolean;
+  readonly detectDatabases: ((path: string) => boolean) | false;
 }
 
 /** Never part of a store: lock, journal, staging and rollback points live here when they must be inside the root. */
 export const CONTROL_NAME = '.holdfast';
 
-const SQLITE_MAGIC = Buffer.from('SQLite format 3\0', 'latin1');
+/** A database is a number of whole pages, and this is the smallest page. */
+const SMALLEST_PAGE_BYTES = 512n;
 /** Entries looked at before the event loop has a turn: about 5 ms of work. */
 const ENTRIES_PER_TURN = 1000;
 
@@ -53,16 +56,18 @@ const ENTRIES_PER_TURN = 1000;
  * @throws Stop path_not_utf8, permission_denied, io_error (`directory` itself does not exist, or is none)
  */
 export async function walkTree(directory: string, options: WalkOptions): Promise<WalkedEntry[]> {
-  const top = walked('.', directory, lstatOf(directory), options);
+  const top = walked('.', lstatOf(directory), null);
   if (top.kind !== 'directory') throw new Stop('io_error', `${directory} is no directory`, { path: directory });
   const entries: WalkedEntry[] = [];
   const pending: string[] = ['.'];
   let turn = 0;
   for (let parent = pending.pop(); parent !== undefined; parent = pending.pop()) {
-    for (const name of namesIn(directory, parent)) {
+    const names = namesIn(directory, parent);
+    const isThere = isAmong(names);
+    for (const name of names) {
       if (parent === '.' && name === CONTROL_NAME) continue;
       const path = parent === '.' ? name : `${parent}/${name}`;
-      const entry = lookAt(directory, path, options);
+      const entry = lookAt(directory, path, options, (suffix) => isThere(name + suffix));
       if (entry === null) continue;
       entries.push(entry);
       if (entry.kind === 'directory') pending.push(path);
@@ -92,7 +97,18 @@ function namesIn(directory: string, relative: string): string[] {
   });
 }
 
-function lookAt(directory: string, path: string, options: WalkOptions): WalkedEntry | null {
+/** The names are looked up only beside files of odd length that may be databases, so most directories need no set. */
+function isAmong(names: readonly string[]): (name: string) => boolean {
+  let set: Set<string> | null = null;
+  return (name) => (set ??= new Set(names)).has(name);
+}
+
+function lookAt(
+  directory: string,
+  path: string,
+  options: WalkOptions,
+  hasBeside: (suffix: string) => boolean,
+): WalkedEntry | null {
   const absolute = `${directory}/${path}`;
   let facts: BigIntStats;
   try {
@@ -102,17 +118,29 @@ function lookAt(directory: string, path: string, options: WalkOptions): WalkedEn
     throw translateErrno(error, { path: absolute });
   }
   if (options.skip?.(path, facts.isDirectory()) === true) return null;
-  return walked(path, absolute, facts, options);
+  const { detectDatabases } = options;
+  if (detectDatabases === false) return walked(path, facts, null);
+  const isNamed = (): boolean => detectDatabases(path);
+  return walked(
+    path,
+    facts,
+    isDatabase(absolute, facts, () => hasBeside('-wal') || hasBeside('-journal') || isNamed()),
+  );
 }
 
-function walked(path: string, absolute: string, facts: BigIntStats, options: WalkOptions): WalkedEntry {
-  const kind = kindOf(facts);
-  const isDatabase = options.detectDatabases
-    ? kind === 'file' && facts.size >= SQLITE_MAGIC.length && hasMagic(absolute)
-    : null;
+/**
+ * Opening and reading each of thousands of small files takes longer than all else of a walk. Only a length in whole
+ * pages is one of a database, but for what a full disk cut short: then there is a log or a journal beside it.
+ */
+function isDatabase(path: string, facts: BigIntStats, mayBeCutShort: () => boolean): boolean | null {
+  if (!facts.isFile() || facts.size < SQLITE_MAGIC.length) return false;
+  return facts.size % SMALLEST_PAGE_BYTES === 0n || mayBeCutShort() ? hasMagic(path) : null;
+}
+
+function walked(path: string, facts: BigIntStats, isDatabaseFile: boolean | null): WalkedEntry {
   return {
     path,
-    kind,
+    kind: kindOf(facts),
     sizeBytes: Number(facts.size),
     inode: facts.ino.toString(),
     device: facts.dev.toString(),
@@ -122,7 +150,7 @@ function walked(path: string, absolute: string, facts: BigIntStats, options: Wal
     uid: Number(facts.uid),
     gid: Number(facts.gid),
     linkCount: Number(facts.nlink),
-    isDatabase,
+    isDatabase: isDatabaseFile,
   };
 }
 
@@ -130,38 +158,6 @@ function kindOf(facts: BigIntStats): WalkedKind {
   if (facts.isDirectory()) return 'directory';
   if (facts.isFile()) return 'file';
   return facts.isSymbolicLink() ? 'symlink' : 'special';
-}
-
-/** Whether a file begins with SQLite's magic. Opens it: see WalkOptions. False for what is no file, or gone. */
-export function hasMagic(path: string): boolean {
-  const descriptor = openToLook(path);
-  if (descriptor === null) return false;
-  try {
-    const head = Buffer.alloc(SQLITE_MAGIC.length);
-    return readSync(descriptor, head, 0, head.length, 0) === head.length && head.equals(SQLITE_MAGIC);
-  } catch (error) {
-    throw translateErrno(error, { path });
-  } finally {
-    closeSync(descriptor);
-  }
-}
-
-/** null: gone, or no file any more. */
-function openToLook(path: string): number | null {
-  // Not blocking and not following, in case that a FIFO or a link has taken the file's place.
-  const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
-  try {
-    try {
-      return openSync(path, flags | constants.O_NOATIME);
-    } catch (error) {
-      // Only the owner of a file may keep its access time.
-      if (!hasErrno(error, 'EPERM')) throw error;
-      return openSync(path, flags);
-    }
-  } catch (error) {
-    if (hasErrno(error, 'ENOENT', 'ENOTDIR', 'ELOOP', 'ENXIO')) return null;
-    throw translateErrno(error, { path });
-  }
 }
 
 function lstatOf(path: string): BigIntStats {

@@ -160,6 +160,18 @@ describe('copyFiles', () => {
     expect(readdirSync(directory)).not.toContain('nowhere');
   });
 
+  test('a file of a tree that begins like a database is refused: it was not copied through SQLite', async () => {
+    const directory = temporaryDirectory();
+    fill(directory, { half: 'SQLite format 3\0'.padEnd(1000, 'x'), text: 'SQLite format 3 is what it is called' });
+    const copy = async (name: string, refuseDatabase: boolean): Promise<unknown> =>
+      await copyFiles([
+        { source: join(directory, name), target: join(directory, `${name}-${refuseDatabase}`), refuseDatabase },
+      ]);
+    expect(await codeOf(async () => await copy('half', true))).toBe('not_a_database');
+    await copy('text', true);
+    await copy('half', false);
+  });
+
   test('the first stop ends the rest and is the one that is told', async () => {
     const directory = temporaryDirectory();
     fill(directory, { a: 'content' });

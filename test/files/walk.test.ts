@@ -17,12 +17,12 @@ import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { describe, expect, test } from 'vitest';
 import type { RootDefinition, TreeDefinition } from '../../domain/definition.js';
-import { compareWalks, listedDatabases, selectMembers } from '../../files/members.js';
+import { compareWalks, listedBy, listedDatabases, selectMembers } from '../../files/members.js';
 import type { Members } from '../../files/members.js';
 import { walkTree } from '../../files/walk.js';
 import { codeOf, fill, stopOf, temporaryDirectory } from './temporary.js';
 
-const detect = { detectDatabases: true };
+const detect = { detectDatabases: () => false };
 
 function makeDatabase(path: string): void {
   const database = new Database(path);
@@ -54,7 +54,7 @@ function definition(
 }
 
 async function select(root: RootDefinition): Promise<Members> {
-  return selectMembers(root, await walkTree(root.path, detect));
+  return selectMembers(root, await walkTree(root.path, { detectDatabases: listedBy(root) }));
 }
 
 const paths = (list: readonly ({ entry: { path: string } } | { path: string })[]): string[] =>
@@ -63,7 +63,7 @@ const paths = (list: readonly ({ entry: { path: string } } | { path: string })[]
 describe('walkTree', () => {
   test('leaves the access times of what it looks into', async () => {
     const directory = temporaryDirectory();
-    fill(directory, { file: 'twenty bytes of text.' });
+    fill(directory, { file: 'x'.repeat(512) });
     utimesSync(join(directory, 'file'), 1, 2);
     await walkTree(directory, detect);
     expect(statSync(join(directory, 'file')).atimeMs).toBe(1000);
@@ -111,6 +111,30 @@ describe('walkTree', () => {
     expect((await walkTree(directory, { detectDatabases: false })).every(({ isDatabase }) => isDatabase === null)).toBe(
       true,
     );
+  });
+
+  test('only a file of whole pages is looked into, or one that has a log or a journal beside it', async () => {
+    const directory = temporaryDirectory();
+    const head = 'SQLite format 3\0';
+    fill(directory, {
+      whole: head.padEnd(1024, 'x'),
+      odd: head.padEnd(1000, 'x'),
+      'cut-in-wal': head.padEnd(1000, 'x'),
+      'cut-in-wal-wal': '',
+      'cut-by-journal': head.padEnd(1000, 'x'),
+      'cut-by-journal-journal': '',
+      text: 'x'.repeat(512),
+    });
+    const entries = await walkTree(directory, detect);
+    expect(Object.fromEntries(entries.map(({ path, isDatabase }) => [path, isDatabase]))).toMatchObject({
+      whole: true,
+      odd: null,
+      'cut-in-wal': true,
+      'cut-by-journal': true,
+      text: false,
+    });
+    const named = await walkTree(directory, { detectDatabases: (path) => path === 'odd' });
+    expect(named.find(({ path }) => path === 'odd')).toMatchObject({ isDatabase: true });
   });
 
   test('what is skipped is left out with all below it', async () => {
