@@ -14,6 +14,7 @@ import { hostQueue, WORKFLOW_QUEUE } from '../domain/names.js';
 import { EXIT_DEFECT, Stop, STOPS } from '../domain/stop.js';
 import { BUNDLE_PATH } from './bundle.js';
 import { ensureSearchAttributes } from './engine-settings.js';
+import { createHistoryKeeper } from './history-keeper.js';
 import { createLog } from './log.js';
 import { installRuntime } from './runtime.js';
 
@@ -67,15 +68,16 @@ async function connectOrStop(target: Target): Promise<NativeConnection> {
   }
 }
 
-async function createWorkers(connection: NativeConnection, namespace: string, identity: string): Promise<Worker[]> {
+async function createWorkers(connection: NativeConnection, client: Client, identity: string): Promise<Worker[]> {
   const host = hostName();
+  const { namespace } = client.options;
   const { namespaceInfo } = await connection.workflowService.describeNamespace({ namespace });
   const namespaceId = namespaceInfo?.id;
   if (typeof namespaceId !== 'string' || namespaceId === '') throw new Error('the namespace has no id');
   const activities = createActivities({
     host,
     namespaceId,
-    client: new Client({ connection, namespace }),
+    client,
     definitionsDirectory: definitionsDirectory(),
     stateDirectory: stateDirectory(),
   });
@@ -145,7 +147,8 @@ async function main(): Promise<void> {
   const connection = await connectOrStop(target);
   try {
     await ensureSearchAttributes(connection, target.namespace);
-    workers = await createWorkers(connection, target.namespace, identity);
+    const client = new Client({ connection, namespace: target.namespace });
+    workers = await createWorkers(connection, client, identity);
     // Nothing polls yet, and only a worker that ran lets go of the connection: the process just ends
     if (isEnding) process.exit(0);
     const polling = untilPolling(connection, target.namespace, identity, () => isEnding).then(() =>
@@ -159,7 +162,16 @@ async function main(): Promise<void> {
         () => end('a worker failed'),
       );
     polling.catch(() => end('the queues are not polled'));
-    const failed = (await Promise.allSettled(parts)).find((part) => part.status === 'rejected');
+    const keeper = createHistoryKeeper({
+      client,
+      host: hostName(),
+      definitionsDirectory: definitionsDirectory(),
+      log,
+    });
+    const keeping = keeper.run();
+    // Only when the workers have ended is everything closed that will close
+    void Promise.allSettled(parts).then(() => keeper.end());
+    const failed = (await Promise.allSettled([...parts, keeping])).find((part) => part.status === 'rejected');
     if (failed !== undefined) throw failed.reason;
   } finally {
     await connection.close();
