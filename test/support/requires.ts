@@ -39,6 +39,7 @@ const PROBES = {
   'docker-compose': onPath('docker-compose'),
   'systemd-analyze': onPath('systemd-analyze'),
   sqlite3: onPath('sqlite3'),
+  openssl: onPath('openssl'),
   age: onPath('age'),
   zstd: onPath('zstd'),
   jq: onPath('jq'),
