@@ -21,10 +21,8 @@ export function makeCertificates(directory: string): Certificates {
   const issue = (name: string, extension: string): { key: string; certificate: string } => {
     writeFileSync(join(directory, `${name}.ext`), extension);
     openssl('req', ...curve, '-keyout', `${name}.key`, '-out', `${name}.csr`, '-subj', `/CN=${name}`);
-    openssl(
-      ...['x509', '-req', '-in', `${name}.csr`, '-CA', 'ca.pem', '-CAkey', 'ca.key', '-CAcreateserial'],
-      ...['-out', `${name}.pem`, '-days', '2', '-extfile', `${name}.ext`],
-    );
+    const by = ['-CA', 'ca.pem', '-CAkey', 'ca.key', '-CAcreateserial', '-days', '2'];
+    openssl('x509', '-req', '-in', `${name}.csr`, ...by, '-extfile', `${name}.ext`, '-out', `${name}.pem`);
     return { key: join(directory, `${name}.key`), certificate: join(directory, `${name}.pem`) };
   };
   return {
