@@ -1,16 +1,17 @@
 // Store definitions are read from a directory that belongs to the user of the worker or root and that nobody else
 // can write: orders name a store, never a definition, because the embedded engine has no authentication on loopback.
 import { lstat, open, readdir, realpath, stat } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { LineCounter, isMap, isNode, isScalar, parseDocument, visit } from 'yaml';
-import type { Document, Node } from 'yaml';
+import { LineCounter, parseDocument, visit } from 'yaml';
 import type { StoreDefinition } from '../domain/definition.js';
 import { LIMITS } from '../domain/limits.js';
 import { isStoreName } from '../domain/protocol.js';
 import { storeDefinitionSchema, toStoreDefinition } from '../domain/schema/definition.js';
 import { Stop } from '../domain/stop.js';
 import { translateErrno, translating } from '../files/errors.js';
+import { problemsOf } from './definition-problems.js';
+import type { DefinitionProblem } from './definition-problems.js';
 
 const READ_TRIES = 10;
 const READ_PAUSE_MILLIS = 10;
@@ -141,25 +142,60 @@ async function assertTrusted(path: string): Promise<void> {
 }
 
 async function readDefinition(path: string): Promise<StoreDefinition> {
+  return parseNamed(await readTrusted(path), path);
+}
+
+async function readTrusted(path: string): Promise<string> {
   await assertTrusted(path);
   // A link may lead elsewhere: whoever can write there could put another file in its place
   await assertTrusted(dirname(await realpath(path)));
+  return readText(path);
+}
+
+async function readText(path: string): Promise<string> {
   const file = await open(path, 'r');
-  let text: string;
   try {
     if ((await file.stat()).size > LIMITS.definitionBytesMax)
       throw new Stop('definition_invalid', `${path} is too large`, { path });
-    text = await file.readFile('utf8');
+    return await file.readFile('utf8');
   } finally {
     await file.close();
   }
+}
+
+function parseNamed(text: string, path: string): StoreDefinition {
   const definition = parseDefinition(text, path);
   const name = `${definition.store}.yaml`;
-  if (!path.endsWith(`/${name}`))
+  if (basename(path) !== name)
     throw new Stop('definition_invalid', `${path} defines store ${definition.store}; its file is called ${name}`, {
       path,
     });
   return definition;
+}
+
+/**
+ * The definition of a store as it was written.
+ * @throws Stop usage, definition_missing, definition_untrusted
+ */
+export async function definitionText(directory: string, store: string): Promise<string> {
+  if (!isStoreName(store)) throw new Stop('usage', `${JSON.stringify(store)} is not a store id`, { store });
+  await assertTrusted(directory);
+  const path = join(directory, `${store}.yaml`);
+  return translating({ path }, () => readTrusted(path));
+}
+
+/**
+ * Parses a file that need not be anybody's definition yet: in a repository, or just written.
+ * @throws Stop definition_missing, definition_invalid
+ */
+export async function parseDefinitionFile(path: string): Promise<StoreDefinition> {
+  try {
+    return parseNamed(await readText(path), path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT')
+      throw new Stop('definition_missing', `${path} does not exist`, { path });
+    throw translateErrno(error, { path });
+  }
 }
 
 /**
@@ -170,38 +206,31 @@ async function readDefinition(path: string): Promise<StoreDefinition> {
 export function parseDefinition(text: string, path: string): StoreDefinition {
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true });
-  const refuse = (line: number, reason: string): never => {
-    throw new Stop('definition_invalid', `${path}:${line}: ${reason}`, { path, line });
+  const at = (offset: number, problem: string): DefinitionProblem => {
+    const { line, col } = lines.linePos(offset);
+    return { line: Math.max(line, 1), column: Math.max(col, 1), key: '', problem };
   };
-  const syntax = document.errors[0];
-  if (syntax !== undefined) refuse(syntax.linePos?.[0].line ?? 1, syntax.message.split('\n')[0] ?? 'not YAML');
+  refuse(
+    path,
+    document.errors.map((error) => at(error.pos[0], error.message.split(' at line ')[0] ?? 'not YAML')),
+  );
+  const aliases: DefinitionProblem[] = [];
   visit(document, {
-    Alias: (_key, alias) => refuse(lines.linePos(alias.range?.[0] ?? 0).line, 'an alias: write out what it stands for'),
+    Alias: (_key, { range }) => void aliases.push(at(range?.[0] ?? 0, 'an alias: write out what it stands for')),
   });
+  refuse(path, aliases);
   const parsed = storeDefinitionSchema.safeParse(document.toJS({ maxAliasCount: 0 }));
   if (parsed.success) return toStoreDefinition(parsed.data);
-  const problems = parsed.error.issues.map((issue) => {
-    const path = issue.path.map((part) => (typeof part === 'symbol' ? String(part) : part));
-    const node = nodeAt(document, path, issue.code === 'unrecognized_keys' ? issue.keys[0] : undefined);
-    return { line: lines.linePos(node?.range?.[0] ?? 0).line, key: issue.path.join('.'), problem: issue.message };
-  });
-  const first = problems[0];
-  throw new Stop(
-    'definition_invalid',
-    `${path}:${first?.line ?? 1}: ${first?.key ?? ''}: ${first?.problem ?? 'malformed'}`,
-    { path, problems },
-  );
+  const problems = problemsOf(document, lines, parsed.error.issues);
+  refuse(path, problems);
+  throw new Error('defect: the schema refuses without a problem');
 }
 
-/** What a problem is about: the key itself when it is one too many, else the value, or what is nearest around it. */
-function nodeAt(document: Document, path: readonly (string | number)[], key: string | undefined): Node | undefined {
-  const node = document.getIn(path, true);
-  if (key !== undefined && isMap(node)) {
-    const found = node.items.find((pair) => isScalar(pair.key) && pair.key.value === key)?.key;
-    if (isNode(found)) return found;
-  }
-  if (isNode(node)) return node;
-  return path.length === 0 ? undefined : nodeAt(document, path.slice(0, -1), undefined);
+function refuse(path: string, problems: readonly DefinitionProblem[]): void {
+  const [first] = problems;
+  if (first === undefined) return;
+  const about = first.key === '' ? '' : `${first.key}: `;
+  throw new Stop('definition_invalid', `${path}:${first.line}: ${about}${first.problem}`, { path, problems });
 }
 
 async function assertRootsApart(definitions: readonly StoreDefinition[]): Promise<void> {

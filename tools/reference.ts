@@ -1,6 +1,7 @@
-// Writes the reference pages that come from tables in domain/: docs/reference/stop.md whole, and the table of steps in
+// Writes the reference pages that come from domain/: docs/reference/stop.md and the JSON Schema whole, and the table of steps in
 // docs/protocols/<protocol>.md between its markers. Pure: text in, text out; test/tools/reference.test.ts holds the
 // pages in the repository against it.
+import { definitionJsonSchema } from '../domain/schema/definition.js';
 import { STEPS, type StepEntry } from '../domain/steps.js';
 import { EXIT_DEFECT, STOPS, type StopEntry } from '../domain/stop.js';
 
@@ -8,6 +9,12 @@ const BEGIN = '<!-- steps: begin (npm run docs) -->';
 const END = '<!-- steps: end -->';
 
 export const STOP_PAGE = 'docs/reference/stop.md';
+export const DEFINITION_SCHEMA = 'docs/reference/store-definition.schema.json';
+
+/** The JSON Schema of store definitions, which `holdfast config schema` prints. */
+export function definitionSchemaFile(): string {
+  return `${JSON.stringify(definitionJsonSchema(), null, 2)}\n`;
+}
 
 /** What each exit status says, in the words of sysexits(3) as holdfast uses them. */
 const EXIT_MEANINGS: Readonly<Record<number, string>> = {

@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import { backupCommand } from './backup.js';
 import { cancelCommand } from './cancel.js';
+import { configCommand } from './config.js';
 import { doctorCommand } from './doctor.js';
 import { listCommand } from './list.js';
 import { lockCommand } from './lock.js';
@@ -17,6 +18,7 @@ import { watchCommand } from './watch.js';
 
 export const COMMANDS: readonly (() => Command)[] = [
   upCommand,
+  configCommand,
   doctorCommand,
   backupCommand,
   planCommand,

@@ -7,98 +7,177 @@ import type { HookDefinition, HookName, RootDefinition, StoreDefinition } from '
 import { LIMITS } from '../limits.js';
 import { isStoreName } from '../protocol.js';
 
-const storeName = z.string().refine(isStoreName, 'lower-case letters, digits and hyphens, at most 64');
+const storeName = z
+  .string()
+  .refine(isStoreName, 'must be lower-case letters, digits and hyphens, at most 64')
+  .meta({ pattern: '^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$' });
 const absolutePath = z
   .string()
-  .refine((path) => isAbsolute(path), 'an absolute path')
+  .refine((path) => isAbsolute(path), 'must be an absolute path')
   .refine(
     (path) => path === '/' || (!path.endsWith('/') && normalize(path) === path),
-    'a path without `..`, `//` or a final `/`',
+    'must be written without `..`, `//` and a final `/`',
   )
-  .refine((path) => path !== '/', 'not the root of the system');
+  .refine((path) => path !== '/', 'must not be the root of the system')
+  .meta({ pattern: '^/.*[^/]$' });
 const relativePath = z
   .string()
   .min(1)
   .refine(
     (path) => !isAbsolute(path) && !path.includes('\0') && normalize(path) === path && !path.startsWith('..'),
-    'a relative path or glob that stays inside its root',
+    'must be a relative path or glob that stays inside its root',
   );
-const columnOf = z.strictObject({ table: z.string().min(1), column: z.string().min(1) });
+const columnOf = z.strictObject({
+  table: z.string().min(1).describe('name of the table'),
+  column: z.string().min(1).describe('the column that orders its rows'),
+});
+const globs = z.array(z.string().min(1));
 
 const database = z.strictObject({
-  path: relativePath,
-  requiredTables: z.array(z.string().min(1)).default([]),
-  sequences: z.array(columnOf).default([]),
-  appendOnly: z.array(columnOf).default([]),
+  path: relativePath.describe('path or glob below the root'),
+  requiredTables: z
+    .array(z.string().min(1))
+    .default([])
+    .describe('names, or patterns with `*`; each must match a table, at backup and at restore'),
+  sequences: z
+    .array(columnOf)
+    .default([])
+    .describe('integer columns that a restore never lowers below the highest value witnessed'),
+  appendOnly: z.array(columnOf).default([]).describe('tables whose rows never change once they are there'),
   migrations: z
-    .strictObject({ table: z.string().min(1), orderBy: z.string().min(1) })
+    .strictObject({
+      table: z.string().min(1).describe('the table of migrations'),
+      orderBy: z.string().min(1).describe('the column that orders them'),
+    })
     .nullable()
-    .default(null),
-  locking: z.enum(['sqlite', 'none']).default('sqlite'),
-  optional: z.boolean().default(false),
+    .default(null)
+    .describe("history of migrations: a backup's must be a prefix of the live one's"),
+  locking: z
+    .enum(['sqlite', 'none'])
+    .default('sqlite')
+    .describe('none: the application takes no locks on the file; captured only while the quiesce hook holds it'),
+  optional: z.boolean().default(false).describe('true: the path may be absent, and a glob may match nothing'),
 });
 
 const tree = z.strictObject({
-  path: relativePath.default('.'),
-  include: z.array(z.string().min(1)).min(1).default(['**']),
-  exclude: z.array(z.string().min(1)).default([]),
-  policy: z.enum(['verify', 'immutable', 'append', 'quiesced']).default('verify'),
+  path: relativePath.default('.').describe('directory below the root; `.` is the root itself'),
+  include: globs
+    .min(1)
+    .default(['**'])
+    .describe('globs below the tree: a file that matches one of them and no exclude is captured'),
+  exclude: globs.default([]).describe('globs below the tree that are not captured'),
+  policy: z
+    .enum(['verify', 'immutable', 'append', 'quiesced'])
+    .default('verify')
+    .describe('what the application may do to the files while they are read'),
 });
 
 const root = z.strictObject({
-  path: absolutePath,
-  databases: z.array(database).default([]),
-  trees: z.array(tree).default([]),
-  drop: z.array(z.string().min(1)).default([]),
+  path: absolutePath.describe('absolute path of the directory that is replaced as a whole'),
+  databases: z.array(database).default([]).describe('SQLite databases, captured at one instant'),
+  trees: z.array(tree).default([]).describe('files, captured with the databases'),
+  drop: globs.default([]).describe('globs of files outside the members that a restore leaves behind'),
 });
 
 const hook = z.strictObject({
   argv: z
     .array(z.string())
     .min(1)
-    .refine((argv) => isAbsolute(argv[0] ?? ''), 'argv[0] is an absolute path: hooks run without a shell'),
+    .refine((argv) => isAbsolute(argv[0] ?? ''), 'must begin with an absolute path: hooks run without a shell')
+    .describe('the command and its arguments; no shell'),
   timeoutSeconds: z
     .number()
     .int()
     .positive()
     .max(24 * 3600)
-    .default(LIMITS.hookTimeoutSeconds),
+    .default(LIMITS.hookTimeoutSeconds)
+    .describe('the hook is killed, and has failed, after this'),
 });
+
+/** Marks what is wrong with the definition as a whole: it may only follow from a mistake elsewhere in it. */
+const WHOLE = { whole: true };
 
 export const storeDefinitionSchema = z
   .strictObject({
-    holdfast: z.literal(1),
-    store: storeName,
-    roots: z.record(storeName, root).refine((roots) => Object.keys(roots).length > 0, 'at least one root'),
-    hooks: z.partialRecord(z.enum(HOOK_NAMES), hook).default({}),
+    holdfast: z.literal(1).describe('version of this format'),
+    store: storeName.describe('id of the store; its file is called <store>.yaml'),
+    roots: z
+      .record(storeName, root)
+      .refine((roots) => Object.keys(roots).length > 0, 'must name at least one root')
+      .describe('directories that are protected, by a name of your own'),
+    hooks: z
+      .partialRecord(z.enum(HOOK_NAMES), hook)
+      .default({})
+      .describe(
+        'commands that stop, start or ask the application; quiesce and resume, detach and attach come together',
+      ),
     gates: z
       .strictObject({
-        version: z.enum(['exact', 'same-major', 'not-newer', 'off']).default('off'),
-        modules: z.enum(['exact', 'superset', 'off']).default('off'),
+        version: z
+          .enum(['exact', 'same-major', 'not-newer', 'off'])
+          .default('off')
+          .describe("how the application's version may differ from that of the backup"),
+        modules: z
+          .enum(['exact', 'superset', 'off'])
+          .default('off')
+          .describe("how the application's modules may differ from those of the backup"),
       })
-      .prefault({}),
-    backup: z.strictObject({
-      destination: absolutePath,
-      quiesceTimeoutMillis: z.number().int().positive().max(3600_000).default(LIMITS.quiesceTimeoutMillis),
-      cutTriesMax: z.number().int().positive().max(100).default(LIMITS.cutTriesMax),
-      pinSecondsMax: z
-        .number()
-        .positive()
-        .max(24 * 3600)
-        .default(LIMITS.pinSecondsMax),
-      walGrowthBytesMax: z.number().int().positive().default(LIMITS.walGrowthBytesMax),
-    }),
+      .prefault({})
+      .describe('what the version hook must answer before a restore'),
+    backup: z
+      .strictObject({
+        destination: absolutePath.describe('absolute path of the directory that receives the backups'),
+        quiesceTimeoutMillis: z
+          .number()
+          .int()
+          .positive()
+          .max(3600_000)
+          .default(LIMITS.quiesceTimeoutMillis)
+          .describe('how long all write locks are tried for together'),
+        cutTriesMax: z
+          .number()
+          .int()
+          .positive()
+          .max(100)
+          .default(LIMITS.cutTriesMax)
+          .describe('how often the cut starts over because a file changed while it was read'),
+        pinSecondsMax: z
+          .number()
+          .positive()
+          .max(24 * 3600)
+          .default(LIMITS.pinSecondsMax)
+          .describe('how long a snapshot may keep the log of a database from being checkpointed'),
+        walGrowthBytesMax: z
+          .number()
+          .int()
+          .positive()
+          .default(LIMITS.walGrowthBytesMax)
+          .describe('how much the log of a database may grow meanwhile'),
+      })
+      .describe('where backups go, and the limits of the cut'),
     rollback: z
       .strictObject({
-        pointsMax: z.number().int().min(1).max(100).default(LIMITS.rollbackPointsMax),
-        daysMax: z.number().positive().default(LIMITS.rollbackDaysMax),
+        pointsMax: z
+          .number()
+          .int()
+          .min(1)
+          .max(100)
+          .default(LIMITS.rollbackPointsMax)
+          .describe('so many rollback points are kept'),
+        daysMax: z.number().positive().default(LIMITS.rollbackDaysMax).describe('for so long; the newest one always'),
       })
-      .prefault({}),
+      .prefault({})
+      .describe('the states that restores have replaced'),
   })
   .superRefine((definition, context) => {
     const members = Object.values(definition.roots).flatMap((entry) => [...entry.databases, ...entry.trees]);
     if (members.length === 0)
-      context.addIssue({ code: 'custom', path: ['roots'], message: 'a store has at least one database or tree' });
+      context.addIssue({
+        code: 'custom',
+        params: WHOLE,
+        path: ['roots'],
+        message: 'a store has at least one database or tree',
+      });
     const needsPause = Object.values(definition.roots).some(
       (entry) =>
         entry.trees.some((member) => member.policy === 'quiesced') ||
@@ -107,6 +186,7 @@ export const storeDefinitionSchema = z
     if (needsPause && (definition.hooks.quiesce === undefined || definition.hooks.resume === undefined)) {
       context.addIssue({
         code: 'custom',
+        params: WHOLE,
         path: ['hooks'],
         message: 'policy `quiesced` and locking `none` need the hooks quiesce and resume',
       });
@@ -116,16 +196,39 @@ export const storeDefinitionSchema = z
       ['detach', 'attach'],
     ] as const) {
       if ((definition.hooks[first] === undefined) !== (definition.hooks[second] === undefined)) {
-        context.addIssue({ code: 'custom', path: ['hooks'], message: `${first} and ${second} come together` });
+        context.addIssue({
+          code: 'custom',
+          params: WHOLE,
+          path: ['hooks'],
+          message: `${first} and ${second} come together`,
+        });
       }
     }
     const gated = definition.gates.version !== 'off' || definition.gates.modules !== 'off';
     if (gated && definition.hooks.version === undefined) {
-      context.addIssue({ code: 'custom', path: ['gates'], message: 'a gate needs the hook `version`' });
+      context.addIssue({ code: 'custom', params: WHOLE, path: ['gates'], message: 'a gate needs the hook `version`' });
     }
   });
 
 export type StoreDefinitionInput = z.input<typeof storeDefinitionSchema>;
+
+/** What the schema says against a definition. */
+export type DefinitionIssue = z.core.$ZodIssue;
+
+/** A node of the JSON Schema, as far as this page's own is made of them. */
+export interface SchemaNode {
+  readonly properties?: Readonly<Record<string, SchemaNode>>;
+  readonly additionalProperties?: SchemaNode | boolean;
+  readonly propertyNames?: { readonly enum?: readonly string[] };
+  readonly items?: SchemaNode;
+  readonly anyOf?: readonly SchemaNode[];
+}
+
+/** The definition as people write it, as JSON Schema 2020-12: for editors, and for what a key may be called. */
+export function definitionJsonSchema(): SchemaNode & Readonly<Record<string, unknown>> {
+  const { $schema, ...rest } = z.toJSONSchema(storeDefinitionSchema, { io: 'input' });
+  return { $schema, title: 'holdfast store definition', ...rest } as SchemaNode & Record<string, unknown>;
+}
 
 /** Translates what was parsed into the domain's own type. */
 export function toStoreDefinition(parsed: z.output<typeof storeDefinitionSchema>): StoreDefinition {

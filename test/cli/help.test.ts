@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { COMMANDS } from '../../cli/commands/index.js';
-import { closestName } from '../../cli/suggest.js';
+import { closestName } from '../../domain/closest-name.js';
 import type { Environment } from '../../client/state-directory.js';
 import { CONTROL_CHARACTERS, jsonLines, run } from './room.js';
 

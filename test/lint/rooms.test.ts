@@ -123,7 +123,7 @@ const PLANTS: readonly Plant[] = [
   {
     file: 'tools/planted.ts',
     refused: ['../client/engine.js', '../control/lock.js', 'zod', '@temporalio/client'],
-    reason: 'tools/ imports domain/ alone',
+    reason: 'tools/ imports domain/ and its schemas alone',
     allowed: ['../domain/stop.js', 'node:fs'],
   },
 ];

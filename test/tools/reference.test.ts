@@ -3,13 +3,26 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { STEPS } from '../../domain/steps.js';
 import { STOPS } from '../../domain/stop.js';
-import { documentedCodes, protocolPagePath, protocols, STOP_PAGE, stopPage, withSteps } from '../../tools/reference.js';
+import {
+  DEFINITION_SCHEMA,
+  definitionSchemaFile,
+  documentedCodes,
+  protocolPagePath,
+  protocols,
+  STOP_PAGE,
+  stopPage,
+  withSteps,
+} from '../../tools/reference.js';
 
 const read = (path: string): string => readFileSync(path, 'utf8');
 
 describe('npm run docs has been run', () => {
   test(STOP_PAGE, () => {
     expect(read(STOP_PAGE)).toBe(stopPage());
+  });
+
+  test(DEFINITION_SCHEMA, () => {
+    expect(read(DEFINITION_SCHEMA)).toBe(definitionSchemaFile());
   });
 
   for (const protocol of protocols()) {
