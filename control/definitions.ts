@@ -9,6 +9,7 @@ import { LIMITS } from '../domain/limits.js';
 import { isStoreName } from '../domain/protocol.js';
 import { storeDefinitionSchema, toStoreDefinition } from '../domain/schema/definition.js';
 import { Stop } from '../domain/stop.js';
+import { ensureDirectory, writeNewDurable } from '../files/durable.js';
 import { translateErrno, translating } from '../files/errors.js';
 import { problemsOf } from './definition-problems.js';
 import type { DefinitionProblem } from './definition-problems.js';
@@ -196,6 +197,27 @@ export async function parseDefinitionFile(path: string): Promise<StoreDefinition
       throw new Stop('definition_missing', `${path} does not exist`, { path });
     throw translateErrno(error, { path });
   }
+}
+
+/** @returns the path that the definition of the store will have. @throws Stop target_exists */
+export async function assertUndefined(directory: string, store: string): Promise<string> {
+  const path = join(directory, `${store}.yaml`);
+  if (await isListed(path)) throw new Stop('target_exists', `${path} exists`, { path });
+  return path;
+}
+
+/**
+ * Adds a definition to the directory, after it was held against all that are there.
+ * @returns its path
+ * @throws Stop target_exists, and those of loadDefinitions
+ */
+export async function addDefinition(directory: string, text: string): Promise<string> {
+  const definition = parseDefinition(text, 'the new definition');
+  await ensureDirectory(directory, 0o755);
+  const path = await assertUndefined(directory, definition.store);
+  await assertRootsApart([...(await loadDefinitions(directory)), definition]);
+  await writeNewDurable(path, text, 0o644);
+  return path;
 }
 
 /**

@@ -4,6 +4,7 @@ import { backupCommand } from './backup.js';
 import { cancelCommand } from './cancel.js';
 import { configCommand } from './config.js';
 import { doctorCommand } from './doctor.js';
+import { initCommand } from './init.js';
 import { listCommand } from './list.js';
 import { lockCommand } from './lock.js';
 import { planCommand } from './plan.js';
@@ -18,6 +19,7 @@ import { watchCommand } from './watch.js';
 
 export const COMMANDS: readonly (() => Command)[] = [
   upCommand,
+  initCommand,
   configCommand,
   doctorCommand,
   backupCommand,

@@ -26,8 +26,12 @@ beforeAll(() => {
 
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
-const names = COMMANDS.map((command) => command().name());
-const WITH_PARTS = [...names.map((name) => [name]), ['lock', 'show'], ['lock', 'break']];
+const commands = COMMANDS.map((command) => command());
+const names = commands.map((command) => command.name());
+const WITH_PARTS = commands.flatMap((command) => [
+  [command.name()],
+  ...command.commands.map((part) => [command.name(), part.name()]),
+]);
 
 describe('help', () => {
   test('of the program names every command, the environment and its defaults, in 80 columns', async () => {
