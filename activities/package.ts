@@ -6,6 +6,8 @@ import { backupName } from '../artefacts/catalogue.js';
 import { readEpoch } from '../control/epoch.js';
 import { critical } from '../control/lock.js';
 import { raiseWitnesses } from '../control/witnesses.js';
+import { sumForeignKeys } from '../domain/foreign-keys.js';
+import type { ForeignKeysSum } from '../domain/foreign-keys.js';
 import { MANIFEST_FORMAT } from '../domain/manifest.js';
 import type { CutReport, Manifest } from '../domain/manifest.js';
 import { SQLITE_VERSION } from '../sqlite/version.js';
@@ -27,6 +29,7 @@ export interface Packaged {
   readonly sizeBytes: number;
   readonly files: number;
   readonly databases: number;
+  readonly foreignKeys: ForeignKeysSum;
   readonly cut: CutReport;
 }
 
@@ -55,6 +58,7 @@ export const packageArtefact = (dependencies: ActivityDependencies) =>
       sizeBytes: files.reduce((sum, entry) => sum + entry.sizeBytes, 0),
       files: files.length,
       databases: manifest.databases.length,
+      foreignKeys: sumForeignKeys(manifest.databases),
       cut: manifest.cut,
     };
   });

@@ -9,7 +9,8 @@ import { definitionDigest, keepPlan, keptPlan, planDigest } from '../control/pla
 import { resolveRollbackPoint } from '../control/rollback-points.js';
 import { assertFilesystems } from '../control/store-room.js';
 import type { StoreRoom } from '../control/store-room.js';
-import type { ManifestEntry } from '../domain/manifest.js';
+import { sumForeignKeys } from '../domain/foreign-keys.js';
+import type { ManifestDatabase, ManifestEntry } from '../domain/manifest.js';
 import { PLAN_FORMAT, assertPlanHolds, boundsOf, planSentence } from '../domain/plan.js';
 import type { PlanFacts, RestorePlan } from '../domain/plan.js';
 import type { PlanOrder, RestoreOrder } from '../domain/protocol.js';
@@ -138,9 +139,18 @@ async function lookAtBackup(room: StoreRoom, context: StepContext, artefact: Art
       files: files.length,
       sizeBytes: files.reduce((sum, entry) => sum + entry.sizeBytes, 0),
       databasesUnreadable: nameDatabases([]),
+      ...foreignKeysOf(manifest.databases),
     },
     facts,
   };
+}
+
+/** Who confirms the plan knows what he gets back. */
+function foreignKeysOf(databases: readonly ManifestDatabase[]): Pick<RestorePlan['source'], 'foreignKeys'> {
+  const violating = databases.filter(({ foreignKeys }) => foreignKeys !== undefined);
+  if (violating.length === 0) return {};
+  const named = nameDatabases(violating.map(({ root, path }) => `${root}/${path}`));
+  return { foreignKeys: { ...sumForeignKeys(violating), databases: named } };
 }
 
 /** A root that the backup does not have would be emptied by a restore, one that only the backup has would be lost. */

@@ -7,6 +7,7 @@ import { critical } from '../control/lock.js';
 import { treeOf } from '../control/store-room.js';
 
 import type { DatabaseDefinition } from '../domain/definition.js';
+import { assertForeignKeys } from '../domain/foreign-keys.js';
 import type { FileEntry, ManifestDatabase } from '../domain/manifest.js';
 import type { RestorePlan } from '../domain/plan.js';
 import { syncFilesystem } from '../files/durable.js';
@@ -48,6 +49,7 @@ async function checkCapture(
       const definition = listedDefinition(room, captured.root, captured.path) ?? UNLISTED;
       const verdict = known[index];
       const request = factsRequest(dataPath(input.partial, captured), definition, verdict === undefined);
+      // Bytes with a verdict violate no foreign key: the others are checked whenever they are captured
       const facts = await checkDatabase({ ...request, integrity: verdict === undefined }, signal);
       filesDone += 1;
       context.report({ filesDone });
@@ -60,9 +62,9 @@ async function checkCapture(
     entries,
     application: await applicationOf(room, input.operation, signal),
   });
-  const verdicts = checked.flatMap(({ integrityCheckedAt: checkedAt }, index) => {
+  const verdicts = checked.flatMap(({ integrityCheckedAt: checkedAt, foreignKeys }, index) => {
     const sha256 = capture.databases[index]?.sha256;
-    return sha256 === undefined ? [] : [{ sha256, checkedAt }];
+    return sha256 === undefined || foreignKeys !== undefined ? [] : [{ sha256, checkedAt }];
   });
   await critical(room, input.grant, (database) => database.recordVerdicts(verdicts));
   return { databases: checked.length, verdictsKept: known.filter((verdict) => verdict !== undefined).length };
@@ -81,7 +83,7 @@ export const validateStaged = (dependencies: ActivityDependencies) =>
 
 /**
  * Checks every database of an artefact where `place` says it lies.
- * @throws Stop integrity_failed, foreign_keys_violated, required_table_missing
+ * @throws Stop integrity_failed, foreign_keys_violated (more than the manifest recorded), required_table_missing
  */
 export async function checkDatabasesOf(
   artefact: Artefact,
@@ -92,9 +94,11 @@ export async function checkDatabasesOf(
   context.report({ phase: 'check databases', filesTotal: databases.length });
   let filesDone = 0;
   await Promise.all(
-    databases.map(async ({ root, path }) => {
+    databases.map(async ({ root, path, foreignKeys }) => {
       const definition = listedDefinition(context.room, root, path) ?? UNLISTED;
-      await checkDatabase({ ...requirementsOf(place(root, path), definition), integrity: true }, context.signal);
+      const request = { ...requirementsOf(place(root, path), definition), integrity: true };
+      const found = await checkDatabase(request, context.signal);
+      assertForeignKeys(request.path, found.foreignKeys, foreignKeys);
       filesDone += 1;
       context.report({ filesDone });
     }),

@@ -8,7 +8,8 @@ import { withControlDatabase } from '../control/control-database.js';
 import { runHook } from '../control/hooks.js';
 import type { StoreRoom } from '../control/store-room.js';
 import { canonicalJson } from '../domain/canonical.js';
-import type { FileEntry, ManifestEntry, Metadata } from '../domain/manifest.js';
+import { assertForeignKeys, sumForeignKeys } from '../domain/foreign-keys.js';
+import type { FileEntry, ManifestDatabase, ManifestEntry, Metadata } from '../domain/manifest.js';
 import { Stop } from '../domain/stop.js';
 import { hashFiles } from '../files/copy.js';
 import type { HashJob } from '../files/copy.js';
@@ -54,6 +55,7 @@ export const verifyBytes = (dependencies: ActivityDependencies) =>
       sizeBytes: files.reduce((sum, entry) => sum + entry.sizeBytes, 0),
       files: files.length,
       databases: artefact.manifest.databases.length,
+      foreignKeys: sumForeignKeys(artefact.manifest.databases),
     };
   });
 
@@ -144,7 +146,7 @@ function assertMetadata(path: string, entry: ManifestEntry): void {
 
 async function askForTables(
   room: StoreRoom,
-  databases: readonly { readonly root: string; readonly path: string }[],
+  databases: readonly ManifestDatabase[],
   signal: AbortSignal,
 ): Promise<void> {
   const facts = await readLiveFacts(
@@ -154,14 +156,14 @@ async function askForTables(
     }),
     signal,
   );
-  for (const [index, fact] of facts.entries()) {
-    if ('unreadable' in fact) {
-      throw new Stop(
-        'integrity_failed',
-        `${databases[index]?.path ?? ''} can't be read after the migration: ${fact.unreadable}`,
-        { path: databases[index]?.path ?? '', reason: fact.unreadable },
-      );
+  for (const [index, { path, foreignKeys }] of databases.entries()) {
+    const found = facts[index];
+    if (found === undefined || 'unreadable' in found) {
+      const reason = found?.unreadable ?? 'it was not read';
+      throw new Stop('integrity_failed', `${path} can't be read after the migration: ${reason}`, { path, reason });
     }
+    // What the backup came with is no fault of the migration
+    assertForeignKeys(path, found.facts.foreignKeys, foreignKeys);
   }
 }
 

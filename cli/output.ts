@@ -1,5 +1,7 @@
 // What the command line prints, and where: data on stdout, progress and notes on stderr. With --json stdout is JSON
 // Lines, and the last line is a `result` or an `error`, for arguments that were not understood too.
+import { foreignKeysInWords } from '../domain/foreign-keys.js';
+import type { ForeignKeysSum } from '../domain/foreign-keys.js';
 import { STOPS, Stop, stopModel, EXIT_DEFECT } from '../domain/stop.js';
 import { withSuggestion } from './suggest.js';
 
@@ -102,6 +104,12 @@ export function formatMillis(millis: number): string {
 /** `1 file`, `2 files`. */
 export function formatCount(number: number, noun: string): string {
   return `${number} ${noun}${number === 1 ? '' : 's'}`;
+}
+
+/** What a backup recorded of foreign keys, in a line; none when there is nothing to say. */
+export function foreignKeyLines(sum: ForeignKeysSum, head: string): string[] {
+  const words = foreignKeysInWords(sum);
+  return words === '' ? [] : [`${head}${words}: the application wrote them so, and a restore brings them back`];
 }
 
 /** How long a protocol took, and the step that took the longest. */

@@ -58,6 +58,14 @@ export interface MigrationsFact {
   readonly rowSha256: readonly string[];
 }
 
+/** What the foreign keys of a database lack: rows that it had already when it was captured. */
+export interface ForeignKeysFact {
+  /** Rows that refer to rows that do not exist, once for each key that they violate. */
+  readonly violations: number;
+  /** Tables whose keys can't be checked, because the schema got one of them wrong; some of `tables`, sorted like them. */
+  readonly mismatchedTables: readonly string[];
+}
+
 /** What a database contains, read from a copy or, for the live store, through a process of its own. */
 export interface DatabaseFacts {
   readonly pageSizeBytes: number;
@@ -66,6 +74,8 @@ export interface DatabaseFacts {
   readonly sequences: readonly SequenceFact[];
   readonly appendOnly: readonly AppendOnlyFact[];
   readonly migrations: MigrationsFact | null;
+  /** Absent when no key is violated, or where it was not asked. */
+  readonly foreignKeys?: ForeignKeysFact;
 }
 
 export interface ManifestDatabase extends DatabaseFacts {

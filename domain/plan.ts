@@ -1,6 +1,8 @@
 // The plan of a restore or rollback: a function of source, target and policy. Its digest is what people approve;
 // the execution plans again under the lock and must not exceed it. The same facts give the same plan (F-2, F-29).
 import { canonicalJson } from './canonical.js';
+import { foreignKeysInWords } from './foreign-keys.js';
+import type { ForeignKeysSum } from './foreign-keys.js';
 import { Stop } from './stop.js';
 
 export const PLAN_FORMAT = 'holdfast-plan-1';
@@ -55,6 +57,8 @@ export interface RestorePlan {
     readonly sizeBytes: number;
     /** Databases of a rollback point that can't be read: they come back as they were. None for a backup. */
     readonly databasesUnreadable: NamedDatabases;
+    /** What the backup recorded: it comes back with it. Absent when there is nothing to say, and for a rollback point. */
+    readonly foreignKeys?: ForeignKeysSum & { readonly databases: NamedDatabases };
   };
   readonly roots: readonly PlanRoot[];
   readonly hooks: readonly string[];
@@ -118,6 +122,12 @@ export function planSentence(plan: Omit<RestorePlan, 'sentence' | 'format'>): st
   }
   if (source.databasesUnreadable.count > 0) {
     losses.push(`${inWords(source.databasesUnreadable)} comes back damaged, as it was`);
+  }
+  if (source.foreignKeys !== undefined) {
+    const { databases } = source.foreignKeys;
+    losses.push(
+      `${inWords(databases)} comes back with ${foreignKeysInWords(source.foreignKeys)}, as when it was backed up`,
+    );
   }
   const roots = plan.roots.map((root) => `${root.path} (${root.mode})`).join(', ');
   return `Replace store ${plan.store} on ${plan.host}, at ${roots}, by ${what}: ${losses.join('; ')}. The present state is kept as a rollback point.`;

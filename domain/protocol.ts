@@ -1,5 +1,6 @@
 // Orders, grants, progress and reports: what goes into a protocol and what comes out. All of it is small: ids,
 // digests, counts and paths of directories, never lists of files (DESIGN "Workflows": history stays bounded).
+import type { ForeignKeysSum } from './foreign-keys.js';
 import { LIMITS } from './limits.js';
 import type { CutReport, Epoch } from './manifest.js';
 import type { RestorePlan } from './plan.js';
@@ -78,6 +79,8 @@ export interface BackupReport {
   readonly sizeBytes: number;
   readonly files: number;
   readonly databases: number;
+  /** As the manifest records them: the application wrote these rows, and a restore brings them back. */
+  readonly foreignKeys: ForeignKeysSum;
   readonly cut: CutReport;
   readonly steps: readonly StepTime[];
 }
@@ -110,6 +113,8 @@ export interface VerifyReport {
   readonly sizeBytes: number;
   readonly files: number;
   readonly databases: number;
+  /** As the manifest records them: the application wrote these rows, and a restore brings them back. */
+  readonly foreignKeys: ForeignKeysSum;
   readonly steps: readonly StepTime[];
 }
 

@@ -111,10 +111,10 @@ export const STOPS = {
     remedy: 'restore an older backup, or have the database examined; it is never repaired here',
   },
   foreign_keys_violated: {
-    title: 'a database violates its foreign keys',
+    title: 'a database violates more foreign keys than its backup recorded',
     exit: 65,
     safe: LIVE_UNTOUCHED,
-    remedy: 'restore another backup, or have the database examined',
+    remedy: 'use another backup; after a migration, have the migration examined',
   },
   required_table_missing: {
     title: 'a required table is missing',

@@ -42,7 +42,7 @@ function checkPool(): Piscina<CheckTask, Outcome<DatabaseFacts>> {
  * empty `-wal` and a `-shm` behind; the next one removes them. Where nothing may be written (a read-only medium, another
  * user's directory) a WAL database is copied into the temporary directory and checked there.
  * Errors: `member_missing`, `symlink_found`, `special_file_found`, `not_a_database`, `file_extra` (a log or journal that
- * is not empty lies beside it), `integrity_failed`, `foreign_keys_violated`, `required_table_missing`,
+ * is not empty lies beside it), `integrity_failed`, `required_table_missing`,
  * `definition_invalid`, `permission_denied`, `no_space` (for such a copy), `io_error`; an AbortError by `signal`.
  */
 export async function checkDatabase(request: CheckRequest, signal?: AbortSignal): Promise<DatabaseFacts> {

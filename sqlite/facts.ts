@@ -1,10 +1,10 @@
 // What a database contains (DatabaseFacts of domain/manifest.ts), read in one read transaction: tables, sequences,
-// append-only digests, migrations (SM-4, SM-5, SM-7). The same code reads staged copies and live databases.
+// append-only digests, migrations, foreign keys (SM-4, SM-5, SM-7). The same code reads staged copies and live databases.
 import type Database from 'better-sqlite3';
 import type { MigrationsDefinition, SequenceDefinition } from '../domain/definition.js';
 import type { AppendOnlyFact, DatabaseFacts, MigrationsFact, SequenceFact } from '../domain/manifest.js';
 import { Stop } from '../domain/stop.js';
-import { sqliteCode } from './errors.js';
+import { readForeignKeys } from './foreign-keys.js';
 import { digestRows, digestEachRow, quoteName } from './rows.js';
 
 export interface FactsRequest {
@@ -15,6 +15,7 @@ export interface FactsRequest {
   readonly sequences: readonly SequenceDefinition[];
   readonly appendOnly: readonly SequenceDefinition[];
   readonly migrations: MigrationsDefinition | null;
+  /** Whether every foreign key is checked, which reads whole tables. */
   readonly foreignKeys: boolean;
   /** Digest rows only up to this value, or to the last row if that comes first; null: none. What is not named, whole. */
   readonly appendOnlyUpTo?: readonly Pick<AppendOnlyFact, 'table' | 'column' | 'upTo'>[];
@@ -26,7 +27,7 @@ interface TableRow {
 }
 
 /**
- * Reads every fact that is asked for. Errors: `required_table_missing`, `foreign_keys_violated`, `definition_invalid`
+ * Reads every fact that is asked for. Errors: `required_table_missing`, `definition_invalid`
  * (a named column is absent, or holds what has no order here), and whatever SQLite throws, untranslated.
  */
 export function readFacts(connection: Database.Database, request: FactsRequest): DatabaseFacts {
@@ -34,17 +35,17 @@ export function readFacts(connection: Database.Database, request: FactsRequest):
   try {
     const tables = listTables(connection);
     requireTables(request, tables);
-    if (request.foreignKeys) requireForeignKeys(connection, request.path);
+    const ordinary = tables.filter(({ type }) => type !== 'virtual').map(({ name }) => name);
+    const foreignKeys = request.foreignKeys ? readForeignKeys(connection, ordinary) : undefined;
     return {
       pageSizeBytes: Number(connection.pragma('page_size', { simple: true })),
       journalMode: String(connection.pragma('journal_mode', { simple: true })),
       // A virtual table has no rows of its own: its shadow tables do, and its module may be unknown here.
-      tables: tables
-        .filter(({ type }) => type !== 'virtual')
-        .map(({ name }) => ({ name, rows: countRows(connection, name) })),
+      tables: ordinary.map((name) => ({ name, rows: countRows(connection, name) })),
       sequences: request.sequences.map((sequence) => readSequence(connection, request.path, sequence)),
       appendOnly: request.appendOnly.map((entry) => readAppendOnly(connection, request, entry)),
       migrations: request.migrations === null ? null : readMigrations(connection, request.path, request.migrations),
+      ...(foreignKeys === undefined ? {} : { foreignKeys }),
     };
   } finally {
     if (connection.inTransaction) connection.exec('ROLLBACK');
@@ -94,39 +95,6 @@ function patternOf(pattern: string): RegExp {
     .map((part) => unescapePattern(part).replaceAll(/[\\^$.*+?()[\]{}|]/g, '\\$&'))
     .join('.*');
   return new RegExp(`^${source}$`, 'isu');
-}
-
-interface ForeignKeyViolation {
-  readonly table: string;
-  /** null for a table without rowids. */
-  readonly rowid: bigint | null;
-  readonly parent: string;
-}
-
-const VIOLATIONS_SHOWN_MAX = 5;
-
-function requireForeignKeys(connection: Database.Database, path: string): void {
-  const violations: { readonly table: string; readonly rowid: string; readonly parent: string }[] = [];
-  try {
-    const check = connection.prepare<[], ForeignKeyViolation>('PRAGMA foreign_key_check').safeIntegers();
-    for (const row of check.iterate()) {
-      violations.push({ table: row.table, rowid: String(row.rowid), parent: row.parent });
-      if (violations.length >= VIOLATIONS_SHOWN_MAX) break;
-    }
-  } catch (error) {
-    // A key that refers to columns that are not unique is a mistake of the schema, which SQLite tells only now
-    if (sqliteCode(error) !== 'SQLITE_ERROR') throw error;
-    const reason = (error as Error).message;
-    throw new Stop(
-      'foreign_keys_violated',
-      "the schema's foreign keys can't be checked",
-      { path, reason },
-      { cause: error },
-    );
-  }
-  if (violations.length > 0) {
-    throw new Stop('foreign_keys_violated', 'the database violates its foreign keys', { path, violations });
-  }
 }
 
 function countRows(connection: Database.Database, table: string): number {

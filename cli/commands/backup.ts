@@ -3,7 +3,7 @@ import { basename } from 'node:path';
 import type { Command } from 'commander';
 import { describeCommand, operationOptions, outputOf, withHoldfast } from '../command.js';
 import { follow } from '../follow.js';
-import { formatBytes, formatCount, formatMillis, formatSteps } from '../output.js';
+import { foreignKeyLines, formatBytes, formatCount, formatMillis, formatSteps } from '../output.js';
 
 export function backupCommand(): Command {
   return describeCommand({
@@ -27,6 +27,7 @@ export function backupCommand(): Command {
           `backup ${basename(report.artefact)} of store ${store}`,
           `  path      ${report.artefact}`,
           `  holds     ${formatCount(report.databases, 'database')}, ${formatCount(report.files - report.databases, 'other file')}, ${formatBytes(report.sizeBytes)}`,
+          ...foreignKeyLines(report.foreignKeys, '  keys      '),
           `  instant   ${report.cut.instant}, writers paused for ${formatMillis(report.cut.pauseMillis)}`,
           `  manifest  sha256 ${report.manifestSha256}`,
           `  took      ${formatSteps(report.steps)}`,

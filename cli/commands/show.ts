@@ -1,7 +1,8 @@
 // holdfast show STORE BACKUP
 import type { Command } from 'commander';
+import { sumForeignKeys } from '../../domain/foreign-keys.js';
 import { describeCommand, localDefinitions, outputOf } from '../command.js';
-import { formatMillis, table } from '../output.js';
+import { foreignKeyLines, formatMillis, table } from '../output.js';
 
 export function showCommand(): Command {
   return describeCommand({
@@ -21,6 +22,7 @@ export function showCommand(): Command {
       const { manifest, manifestSha256, path } = await resolveArtefact(definition.backup.destination, store, backup);
       const { entries, databases, ...head } = manifest;
       const files = entries.filter((entry) => entry.type !== 'directory');
+      const violating = databases.filter(({ foreignKeys }) => foreignKeys !== undefined);
       if (options.files === true) for (const entry of files) output.event('file', entry);
       output.result({ path, manifestSha256, ...head, databases }, [
         `backup    ${head.backupId} of store ${head.store}`,
@@ -38,6 +40,10 @@ export function showCommand(): Command {
             database.integrityCheckedAt,
           ]),
         ]),
+        ...(violating.length > 0 ? [''] : []),
+        ...violating.flatMap((database) =>
+          foreignKeyLines(sumForeignKeys([database]), `${database.root}/${database.path}: `),
+        ),
         ...(options.files === true
           ? ['', ...files.map((entry) => `${entry.sha256}  ${entry.root}/${entry.path}`)]
           : []),

@@ -3,7 +3,7 @@ import { basename } from 'node:path';
 import type { Command } from 'commander';
 import { describeCommand, operationOptions, outputOf, withHoldfast } from '../command.js';
 import { follow } from '../follow.js';
-import { formatBytes, formatCount, formatSteps } from '../output.js';
+import { foreignKeyLines, formatBytes, formatCount, formatSteps } from '../output.js';
 
 export function verifyCommand(): Command {
   return describeCommand({
@@ -25,6 +25,7 @@ export function verifyCommand(): Command {
         );
         output.result(report, [
           `backup ${basename(report.artefact)} is whole: ${formatCount(report.files, 'file')}, ${formatBytes(report.sizeBytes)}, ${formatCount(report.databases, 'database')} checked`,
+          ...foreignKeyLines(report.foreignKeys, '  keys  '),
           `  took  ${formatSteps(report.steps)}`,
         ]);
       });

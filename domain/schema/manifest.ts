@@ -42,6 +42,7 @@ const facts = {
     z.strictObject({ table: z.string(), column: z.string(), upTo: z.string().nullable(), rows: count, sha256 }),
   ),
   migrations: z.strictObject({ table: z.string(), orderBy: z.string(), rowSha256: z.array(sha256) }).nullable(),
+  foreignKeys: z.exactOptional(z.strictObject({ violations: count, mismatchedTables: z.array(z.string()) })),
 };
 
 export const manifestSchema = z.strictObject({

@@ -42,6 +42,7 @@ export const planSchema = z.strictObject({
     files: count,
     sizeBytes: count,
     databasesUnreadable: databases,
+    foreignKeys: z.exactOptional(z.strictObject({ violations: count, mismatchedTables: count, databases })),
   }),
   roots: z.array(
     z.strictObject({ root: z.string(), path: z.string(), mode: z.enum(['root', 'entries']), why: z.string() }),

@@ -3,7 +3,7 @@ import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { useEngine } from '../support/engine.js';
-import { makeStore } from '../support/store.js';
+import { ITEMS, makeStore } from '../support/store.js';
 import { CONTROL_CHARACTERS, jsonLines, run, startProgram, PROGRAM } from './room.js';
 import type { Ended } from './room.js';
 
@@ -96,6 +96,20 @@ describe('for people', () => {
       `exec '${process.execPath}' '${PROGRAM}' ${command}`,
     );
     expect(await shell.ended).toMatchObject({ status: 0, stdout: expect.stringContaining('restore of store') });
+  });
+
+  test('backup, show and verify say how many rows violate foreign keys, and the plan that they come back', async () => {
+    const store = makeStore(engine(), 'violating', {
+      contents: {
+        'a.db': `PRAGMA foreign_keys = OFF; ${ITEMS} CREATE TABLE x (i REFERENCES item); INSERT INTO x VALUES (9)`,
+      },
+    });
+    const said = '1 row that violates foreign keys: the application wrote them so, and a restore brings them back\n';
+    expect((await holdfast('backup', store.name)).stdout).toContain(`  keys      ${said}`);
+    expect((await holdfast('show', store.name)).stdout).toContain(`\ndata/a.db: ${said}`);
+    expect((await holdfast('verify', store.name)).stdout).toContain(`  keys  ${said}`);
+    const { stdout } = await holdfast('plan', store.name);
+    expect(stdout).toContain('data/a.db comes back with 1 row that violates foreign keys, as when it was backed up');
   });
 
   test('several stores are shown one after the other', async () => {
