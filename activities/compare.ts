@@ -90,9 +90,9 @@ export const comparePoint = (dependencies: ActivityDependencies) =>
       const root = rootOf(room, former.root);
       for (const { path, definition } of await databasesOf(room, former)) {
         const request = factsRequest(join(former.tree, path), { ...definition, requiredTables: [] }, false);
-        const [facts] = await readLiveFacts([request], signal);
+        const [facts] = await readLiveFacts([request], room.definition.backup, signal);
         const readUpTo: Pair['readUpTo'] = async (appendOnlyUpTo) => {
-          const [again] = await readLiveFacts([{ ...request, appendOnlyUpTo }], signal);
+          const [again] = await readLiveFacts([{ ...request, appendOnlyUpTo }], room.definition.backup, signal);
           if (again !== undefined && 'facts' in again) return again.facts;
           throw new Stop('plan_stale', `${path} could be read before, and can't be now`, { root: former.root, path });
         };
@@ -171,6 +171,7 @@ async function compareWithLive(
   const present = pairs.filter(({ root, path }) => existsSync(livePath(root, path)));
   const facts = await readLiveFacts(
     present.map((pair) => commonRange(pair)),
+    room.definition.backup,
     signal,
   );
   const lived: { readonly pair: Pair; readonly facts: DatabaseFacts }[] = [];
@@ -244,6 +245,7 @@ async function witnessesAlone(
   }
   const facts = await readLiveFacts(
     alone.map(({ request }) => request),
+    room.definition.backup,
     signal,
   );
   return alone.flatMap(({ root, path }, index) => {

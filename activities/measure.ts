@@ -134,6 +134,7 @@ function readTables(
       );
       return factsRequest(path, { ...UNLISTED, requiredTables }, false);
     }),
+    room.definition.backup,
     signal,
   );
 }

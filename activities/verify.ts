@@ -154,6 +154,7 @@ async function askForTables(
       const { requiredTables } = listedDefinition(room, database.root, database.path) ?? UNLISTED;
       return factsRequest(liveOf(room, database), { ...UNLISTED, requiredTables }, true);
     }),
+    room.definition.backup,
     signal,
   );
   for (const [index, { path, foreignKeys }] of databases.entries()) {

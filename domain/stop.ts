@@ -238,13 +238,13 @@ export const STOPS = {
     title: 'a snapshot was pinned for longer than is allowed',
     exit: 75,
     safe: NOTHING_KEPT,
-    remedy: 'raise pinSecondsMax, or use a faster destination',
+    remedy: 'raise pinSecondsMax; a backup is done sooner to a faster destination',
   },
   wal_growth: {
     title: 'a write-ahead log grew beyond its limit while pinned',
     exit: 75,
     safe: NOTHING_KEPT,
-    remedy: 'raise walGrowthBytesMax, or back up when less is written',
+    remedy: 'raise walGrowthBytesMax, or try again when less is written',
   },
   plan_stale: {
     title: 'more would be lost than was approved',

@@ -1,23 +1,29 @@
 // What a pin may cost: DESIGN "The cut", step 5. While a snapshot is pinned the application's checkpoints wait for it
-// and its log grows; both are bounded. Logs are examined by stat, never opened.
+// and its log grows; both are bounded, for a cut and for whoever else reads live databases (live.ts). Logs are examined
+// by stat, never opened.
 import { statSync } from 'node:fs';
 import { Stop } from '../domain/stop.js';
 import { millisSince } from './cut-lock.js';
-import type { CutMember } from './cut-member.js';
 import type { CutRequest } from './cut.js';
 
-type PinLimits = Pick<CutRequest, 'pinSecondsMax' | 'walGrowthBytesMax'>;
+export type PinLimits = Pick<CutRequest, 'pinSecondsMax' | 'walGrowthBytesMax'>;
 
-const CHECK_INTERVAL_MILLIS = 50;
+/** A database with a pinned snapshot. */
+interface Pinned {
+  readonly path: string;
+  readonly isWal: boolean;
+}
+
+export const CHECK_INTERVAL_MILLIS = 50;
 
 export class PinWatch {
   readonly #pinnedAtNanos: bigint;
   readonly #limits: PinLimits;
   /** Size of each log when it was pinned. */
-  readonly #logs: Map<CutMember, number>;
+  readonly #logs: Map<Pinned, number>;
   #lastCheckMillis = -Infinity;
 
-  constructor(members: readonly CutMember[], pinnedAtNanos: bigint, limits: PinLimits) {
+  constructor(members: readonly Pinned[], pinnedAtNanos: bigint, limits: PinLimits) {
     this.#pinnedAtNanos = pinnedAtNanos;
     this.#limits = limits;
     this.#logs = new Map(members.filter((member) => member.isWal).map((member) => [member, logBytes(member)]));
@@ -49,11 +55,11 @@ export class PinWatch {
     }
   }
 
-  drop(member: CutMember): void {
+  drop(member: Pinned): void {
     this.#logs.delete(member);
   }
 }
 
-function logBytes(member: CutMember): number {
+function logBytes(member: Pinned): number {
   return statSync(`${member.path}-wal`, { throwIfNoEntry: false })?.size ?? 0;
 }

@@ -1,11 +1,12 @@
 // Facts of live databases: the same as of their copies, and nothing of the live store changes.
 import { readdirSync, writeFileSync } from 'node:fs';
-import { afterAll, afterEach, beforeEach, expect, test } from 'vitest';
+import Database from 'better-sqlite3';
+import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { checkDatabase, closeCheckPool } from '../../sqlite/check.js';
 import { takeCut } from '../../sqlite/cut.js';
 import type { FactsRequest } from '../../sqlite/facts.js';
 import { readLiveFacts } from '../../sqlite/live.js';
-import { QUIET, Stage, childrenRunning, cutRequest, sha256Of } from './support/actors.js';
+import { QUIET, Stage, childrenRunning, cutRequest, sha256Of, stopOf } from './support/actors.js';
 
 let stage: Stage;
 beforeEach(() => {
@@ -26,6 +27,8 @@ function request(path: string): FactsRequest {
   };
 }
 
+const LIMITS = { pinSecondsMax: 60, walGrowthBytesMax: 1024 ** 3 };
+
 test('a live database under an open transaction has the facts of its copy, and its file and log stay as they are', async () => {
   const path = stage.database('a.db', { rows: 100 });
   const writer = stage.actor();
@@ -33,7 +36,7 @@ test('a live database under an open transaction has the facts of its copy, and i
   await takeCut(cutRequest([path]), QUIET);
   await stage.actor().call({ do: 'begin', path, rows: 3 });
   const before = [sha256Of(path), sha256Of(`${path}-wal`)];
-  const [live] = await readLiveFacts([request(path)]);
+  const [live] = await readLiveFacts([request(path)], LIMITS);
   const copy = await checkDatabase({ ...request(`${path}.copy`), integrity: true });
   expect(live).toEqual({ facts: copy });
   expect(copy.sequences).toEqual([{ table: 'chain', column: 'n', value: '110' }]);
@@ -50,13 +53,16 @@ test('what cannot be read says why, in order, and does not hide the others', asy
   const bare = stage.path('bare.db');
   writeFileSync(bare, '');
   const before = [sha256Of(hot), sha256Of(`${hot}-journal`)];
-  const answers = await readLiveFacts([
-    request(hot),
-    request(good),
-    request(bare),
-    request(stage.path('none.db')),
-    { ...request(good), requiredTables: ['gone'] },
-  ]);
+  const answers = await readLiveFacts(
+    [
+      request(hot),
+      request(good),
+      request(bare),
+      request(stage.path('none.db')),
+      { ...request(good), requiredTables: ['gone'] },
+    ],
+    LIMITS,
+  );
   expect(answers.map((answer) => ('facts' in answer ? answer.facts.sequences[0]?.value : answer.unreadable))).toEqual([
     'hot_journal',
     '1',
@@ -66,4 +72,50 @@ test('what cannot be read says why, in order, and does not hide the others', asy
   ]);
   expect([sha256Of(hot), sha256Of(`${hot}-journal`)]).toEqual(before);
   expect(readdirSync(stage.directory)).toContain('hot.db-journal');
+});
+
+describe('under a writer without rest', () => {
+  /** Reading 400,000 rows takes about a second; `chain` is the writer's. */
+  function makeLarge(name: string, rows: number): string {
+    const path = stage.database(name);
+    const connection = new Database(path);
+    connection.exec(
+      `CREATE TABLE ledger (seq INTEGER PRIMARY KEY, v);
+       WITH RECURSIVE c (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM c WHERE i < ${rows}) INSERT INTO ledger SELECT i, i FROM c`,
+    );
+    connection.close();
+    return path;
+  }
+  const digesting = (path: string): FactsRequest => ({
+    ...request(path),
+    appendOnly: [{ table: 'ledger', column: 'seq' }],
+  });
+
+  test.each([
+    ['pin_too_long', { pinSecondsMax: 0.2 }],
+    ['wal_growth', { walGrowthBytesMax: 100_000 }],
+  ] as const)('reading is %s at the limit of a cut, and the pin is gone', async (code, limit) => {
+    const [small, path] = [stage.database('small.db', { rows: 1 }), makeLarge('large.db', 400_000)];
+    const writer = stage.actor();
+    await writer.startChain([path]);
+    const stop = await stopOf(readLiveFacts([request(small), digesting(path)], { ...LIMITS, ...limit }));
+    expect(childrenRunning('live-process.js')).toEqual([]);
+    await writer.stopChain();
+    expect(stop.code).toBe(code);
+    expect(JSON.stringify(stop.details)).toContain(path);
+    expect(await stage.actor().call({ do: 'truncate', path })).toBe(true);
+  });
+
+  test('reading within the limits is not ended, and a signal still ends it', async () => {
+    const path = makeLarge('large.db', 100_000);
+    await stage.actor().startChain([path]);
+    const [live] = await readLiveFacts([digesting(path)], LIMITS);
+    expect(live).toMatchObject({ facts: { appendOnly: [{ upTo: '100000', rows: 100_000 }] } });
+    const reason = new Error('given up');
+    await expect(readLiveFacts([digesting(path)], LIMITS, AbortSignal.timeout(100))).rejects.toMatchObject({
+      name: 'TimeoutError',
+    });
+    await expect(readLiveFacts([digesting(path)], LIMITS, AbortSignal.abort(reason))).rejects.toBe(reason);
+    expect(childrenRunning('live-process.js')).toEqual([]);
+  });
 });
