@@ -10,6 +10,8 @@ import type { DatabaseFacts, Manifest } from '../domain/manifest.js';
 import { LIMITS } from '../domain/limits.js';
 import type { NamedDatabases, PlanFacts } from '../domain/plan.js';
 import { mainOfSidecar } from '../domain/exchange.js';
+import { matcherOf } from '../files/members.js';
+import type { WalkedEntry } from '../files/walk.js';
 import type { LiveFacts } from '../sqlite/live.js';
 import { readLiveFacts } from '../sqlite/live.js';
 import { UNLISTED, factsRequest, listedDefinition } from './members.js';
@@ -165,10 +167,23 @@ export async function factsOfTrees(
       if (found !== undefined && 'facts' in found) tables.set(`${root}/${path}`, found.facts.tables);
       else unreadable.push(`${root}/${path}`);
     }
-    for (const { path } of room.roots.find((candidate) => candidate.definition.name === root)?.definition.databases ??
-      []) {
-      if (existsSync(join(tree, path)) && !databases.includes(path)) unreadable.push(`${root}/${path}`);
-    }
+    for (const path of listedAt(room, root, tree, members))
+      if (!databases.includes(path)) unreadable.push(`${root}/${path}`);
   }
   return { files, tables, unreadable: unreadable.sort() };
+}
+
+/** What the definition lists as databases and lies in a tree, whatever it has become: a glob names as a path does. */
+function listedAt(room: StoreRoom, root: string, tree: string, members: readonly WalkedEntry[]): ReadonlySet<string> {
+  const databases = room.roots.find((candidate) => candidate.definition.name === root)?.definition.databases ?? [];
+  const patterns = databases.map(({ path }) => path);
+  const matchers = patterns.map(matcherOf);
+  const matched = new Set(
+    members
+      .filter(({ kind, path }) => kind !== 'directory' && matchers.some((matches) => matches(path)))
+      .map(({ path }) => path),
+  );
+  // `*` matches the sidecars of the databases that it matches
+  const mains = [...matched].filter((path) => !matched.has(mainOfSidecar(path) ?? ''));
+  return new Set([...patterns.filter((path) => existsSync(join(tree, path))), ...mains]);
 }

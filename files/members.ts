@@ -332,8 +332,11 @@ export function listedBy(root: RootDefinition): (path: string) => boolean {
   return (path) => matchers.some((matches) => matches(path));
 }
 
-/** A glob also names the file that is called like that, letter by letter: `orders[1].db`. */
-function matcherOf(pattern: string): Matcher {
+/**
+ * Tells what a definition's path names, of many paths. A glob also names the file that is called like that, letter by
+ * letter: `orders[1].db`.
+ */
+export function matcherOf(pattern: string): Matcher {
   const glob = isGlob(pattern) ? compile([pattern]) : () => false;
   return (path) => path === pattern || glob(path);
 }

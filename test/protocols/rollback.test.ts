@@ -36,27 +36,32 @@ describe.skipIf(requires('temporal'))('rollback', () => {
     expect(await store.digest()).toBe(restored);
   });
 
-  test('rollback.verify: a state with a destroyed database comes back as destroyed as it was, and the plan says so', async () => {
-    const store = makeStore(engine(), 'destroyed', { hooks: HOOKS });
-    await store.backup();
-    writeFileSync(store.path('a.db'), Buffer.alloc(5000, 7));
-    rmSync(store.path('files/one'));
-    const before = await store.digest();
-    const { plan } = await store.plan();
-    expect(plan.bounds.databasesUnreadable).toEqual(nameDatabases(['data/a.db']));
-    expect(plan.sentence).toContain("data/a.db can't be read, so whatever it holds is replaced unseen");
-    await store.restore();
-    expect(store.items()).toEqual(['one', 'two', 'three']);
-    const back = await store.plan(LATEST_POINT);
-    expect(back.plan).toMatchObject({
-      protocol: 'rollback',
-      source: { databasesUnreadable: { count: 1, first: ['data/a.db'] } },
-    });
-    expect(back.plan.sentence).toContain('data/a.db comes back damaged, as it was');
-    await store.rollback();
-    expect(await store.digest()).toBe(before);
-    expect(readFileSync(store.path('a.db'))).toEqual(Buffer.alloc(5000, 7));
-  });
+  test.each(['a.db', '*'])(
+    'rollback.verify: a state with a destroyed database, listed as %s, comes back as destroyed as it was, and the plan says so',
+    async (path) => {
+      const sequences = [{ table: 'item', column: 'id' }];
+      const store = makeStore(engine(), 'destroyed', { hooks: HOOKS, databases: [{ path, sequences }] });
+      await store.backup();
+      writeFileSync(store.path('a.db'), Buffer.alloc(5000, 7));
+      writeFileSync(store.path('a.db-wal'), Buffer.alloc(100, 7));
+      rmSync(store.path('files/one'));
+      const before = await store.digest();
+      const { plan } = await store.plan();
+      expect(plan.bounds.databasesUnreadable).toEqual(nameDatabases(['data/a.db']));
+      expect(plan.sentence).toContain("data/a.db can't be read, so whatever it holds is replaced unseen");
+      await store.restore();
+      expect(store.items()).toEqual(['one', 'two', 'three']);
+      const back = await store.plan(LATEST_POINT);
+      expect(back.plan).toMatchObject({
+        protocol: 'rollback',
+        source: { databasesUnreadable: { count: 1, first: ['data/a.db'] } },
+      });
+      expect(back.plan.sentence).toContain('data/a.db comes back damaged, as it was');
+      await store.rollback();
+      expect(await store.digest()).toBe(before);
+      expect(readFileSync(store.path('a.db'))).toEqual(Buffer.alloc(5000, 7));
+    },
+  );
 
   test('rollback.commit, rollback.release: rollback points beyond pointsMax go, records and trees', async () => {
     const store = makeStore(engine(), 'pruned', { rollback: { pointsMax: 2 } });
