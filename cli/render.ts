@@ -17,12 +17,7 @@ export interface Renderer {
 }
 
 export function createRenderer(output: Output): Renderer {
-  if (output.json)
-    return {
-      show: (progress) => output.event('progress', { ...progress, ...rateOf(progress) }),
-      note: () => undefined,
-      end: () => undefined,
-    };
+  if (output.json) return createEvents(output);
   if (output.quiet) return { show: () => undefined, note: () => undefined, end: () => undefined };
   const isRewritable = process.stderr.isTTY === true && process.env['TERM'] !== 'dumb';
   const clear = (): void => void (isRewritable && process.stderr.write(CLEAR_LINE));
@@ -46,6 +41,21 @@ export function createRenderer(output: Output): Renderer {
       output.note(line);
     },
     end: clear,
+  };
+}
+
+/** A heartbeat is looked at more often than it is sent: each is one event. */
+function createEvents(output: Output): Renderer {
+  const told = new Map<string, string>();
+  return {
+    show(progress, label = '') {
+      const said = JSON.stringify(progress);
+      if (told.get(label) === said) return;
+      told.set(label, said);
+      output.event('progress', { ...progress, ...rateOf(progress) });
+    },
+    note: () => undefined,
+    end: () => undefined,
   };
 }
 

@@ -54,6 +54,21 @@ describe('a backup that runs', () => {
     await expectUndone(store);
   });
 
+  test('tells with --json each heartbeat once, however often it is looked at', async () => {
+    const { store, hold } = makeHeld('heartbeats');
+    const backup = startCommand(engine().environment, 'backup', store.name, '--json');
+    await hold.held();
+    // Of three seconds, with a heartbeat each and more looks than heartbeats
+    await eventually('a third heartbeat is told', () =>
+      /"step":"backup.quiesce".*"elapsedMillis":2\d{3}/.test(backup.stdout()),
+    );
+    hold.letGo();
+    const { lines } = jsonLines(await backup.ended);
+    const told = lines.filter(({ type }) => type === 'progress').map((line) => JSON.stringify(line));
+    expect(told).toEqual([...new Set(told)]);
+    expect(told.filter((line) => line.includes('backup.quiesce')).length).toBeGreaterThan(2);
+  });
+
   test('is undone by one interrupt: 75', async () => {
     const { store, hold } = makeHeld('interrupt');
     const backup = startCommand(engine().environment, 'backup', store.name);
