@@ -3,8 +3,9 @@
 import { fork } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import { translateErrno } from '../domain/errno.js';
 import { Stop } from '../domain/stop.js';
-import { outcomeResult, stopOutcome, translateErrno } from './errors.js';
+import { outcomeResult, stopOutcome } from './errors.js';
 import type { Outcome } from './errors.js';
 
 type Reply<Event, Result> =

@@ -3,6 +3,7 @@
 import { accessSync, constants, lstatSync } from 'node:fs';
 import type { BigIntStats } from 'node:fs';
 import Database from 'better-sqlite3';
+import { hasErrno, stopCodeOf, translateErrno } from '../domain/errno.js';
 import { Stop } from '../domain/stop.js';
 import type { StopCode, StopDetails } from '../domain/stop.js';
 
@@ -11,20 +12,14 @@ export type Outcome<Result> =
   | { readonly type: 'done'; readonly result: Result }
   | { readonly type: 'stop'; readonly code: StopCode; readonly message: string; readonly details: StopDetails };
 
-/** Turns a refusal into data; a programming error is thrown on, since it must not look like one. */
+/**
+ * Turns a refusal into data, a failed system call too, because a clone would lose its errno; a programming error is
+ * thrown on, since it must not look like one.
+ */
 export function stopOutcome(error: unknown): Outcome<never> {
   const stop = translateErrno(error);
   if (!(stop instanceof Stop)) throw stop;
   return { type: 'stop', code: stop.code, message: stop.message, details: stop.details };
-}
-
-/** Translates a failed system call, whose errno a clone would lose; anything else comes back as it was. */
-export function translateErrno(error: unknown): unknown {
-  if (!(error instanceof Error)) return error;
-  const { code, syscall, path } = error as Partial<NodeJS.ErrnoException>;
-  if (code === undefined || syscall === undefined) return error;
-  const details = { ...(path === undefined ? {} : { path }), errno: code, systemCall: syscall };
-  return new Stop(STOP_BY_ERRNO[code] ?? 'io_error', `${syscall} failed with ${code}`, details, { cause: error });
 }
 
 export function outcomeResult<Result>(outcome: Outcome<Result>): Result {
@@ -92,16 +87,9 @@ export function mayWrite(directory: string): boolean {
     accessSync(directory, constants.W_OK);
     return true;
   } catch (error) {
-    return !['EACCES', 'EPERM', 'EROFS'].includes((error as NodeJS.ErrnoException).code ?? '');
+    return !hasErrno(error, 'EACCES', 'EPERM', 'EROFS');
   }
 }
-
-const STOP_BY_ERRNO: Readonly<Record<string, StopCode>> = {
-  EACCES: 'permission_denied',
-  EPERM: 'permission_denied',
-  ENOSPC: 'no_space',
-  EDQUOT: 'no_space',
-};
 
 /** lstat of a member. Errors: `member_missing`, `permission_denied`, `symlink_found`, `special_file_found`, `io_error`. */
 export function lstatMember(path: string): BigIntStats {
@@ -111,7 +99,7 @@ export function lstatMember(path: string): BigIntStats {
   } catch (error) {
     const errno = (error as NodeJS.ErrnoException).code ?? 'unknown';
     const isAbsent = errno === 'ENOENT' || errno === 'ENOTDIR';
-    const code = isAbsent ? 'member_missing' : (STOP_BY_ERRNO[errno] ?? 'io_error');
+    const code = isAbsent ? 'member_missing' : stopCodeOf(errno);
     throw new Stop(code, 'the file cannot be examined', { path, errno }, { cause: error });
   }
   if (stats.isSymbolicLink()) throw new Stop('symlink_found', 'the path is a symbolic link', { path });

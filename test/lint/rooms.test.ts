@@ -92,7 +92,7 @@ const PLANTS: readonly Plant[] = [
   },
   {
     file: 'sqlite/planted.ts',
-    refused: ['../files/walk.js', '../control/lock.js', 'koffi', '@temporalio/activity'],
+    refused: ['../files/walk.js', '../files/errors.js', '../control/lock.js', 'koffi', '@temporalio/activity'],
     reason: 'sqlite/ imports domain/, better-sqlite3 and piscina alone',
     allowed: ['better-sqlite3', '../domain/stop.js', 'node:child_process'],
   },
