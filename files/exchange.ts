@@ -105,14 +105,6 @@ export function stepState(root: ExchangeRoot, step: ExchangeStep): StepState {
   });
 }
 
-/** Whether all steps of a plan are done, none is, or some are; `neither` when a place holds what nobody planned. */
-export function exchangeState(plan: ExchangePlan): 'not-done' | 'done' | 'between' | 'neither' {
-  const states = flatten(plan).map(({ root, step }) => stepState(root, step));
-  if (states.includes('neither')) return 'neither';
-  if (!states.includes('done')) return 'not-done';
-  return states.includes('not-done') ? 'between' : 'done';
-}
-
 /**
  * Makes the steps that are not done yet, in order, each durable before the next. May be called again after a crash.
  * Afterwards `stagedPath` of each root holds the former state: the rollback point.

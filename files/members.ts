@@ -2,6 +2,7 @@
 // and a walk in, a selection out. Everything lands in exactly one class, so that a restore loses nothing unsaid.
 import picomatch from 'picomatch';
 import type { DatabaseDefinition, RootDefinition, TreeDefinition, TreePolicy } from '../domain/definition.js';
+import { SIDECAR_SUFFIXES } from '../domain/exchange.js';
 import { Stop } from '../domain/stop.js';
 import { compareBytes } from './safe-path.js';
 import type { WalkedEntry } from './walk.js';
@@ -39,8 +40,6 @@ export interface Members {
   /** Files outside the members that `drop` names: a restore leaves them behind. */
   readonly dropped: readonly WalkedEntry[];
 }
-
-export const SIDECAR_SUFFIXES = ['-wal', '-shm', '-journal'] as const;
 
 type Matcher = (path: string) => boolean;
 

@@ -74,11 +74,6 @@ export function mountOf(path: string, mounts: readonly Mount[]): Mount | null {
   return found;
 }
 
-/** The path at which the filesystem of `path` is mounted. The path itself need not exist. */
-export async function mountPointOf(path: string): Promise<string> {
-  return mountOf(await resolveExisting(path), await readMounts())?.mountPoint ?? '/';
-}
-
 /** True when something is mounted at exactly this path, a bind mount of the same filesystem too. */
 export async function isMountPoint(path: string): Promise<boolean> {
   const resolved = await resolveExisting(path);

@@ -40,18 +40,6 @@ export function assertNoDuplicates(paths: readonly string[]): void {
   }
 }
 
-/** Groups of paths that differ only in case or Unicode form: two files here, one on a filesystem that folds them. */
-export function findCaseCollisions(paths: readonly string[]): string[][] {
-  const groups = new Map<string, string[]>();
-  for (const path of new Set(paths)) {
-    const folded = path.normalize('NFC').toLowerCase();
-    const group = groups.get(folded);
-    if (group === undefined) groups.set(folded, [path]);
-    else group.push(path);
-  }
-  return [...groups.values()].filter((group) => group.length > 1);
-}
-
 /**
  * The absolute path of a relative one; `.` is the root itself.
  * @throws Stop path_unsafe

@@ -1,5 +1,6 @@
 // One database, from its pinned snapshot into its target: DESIGN "The cut", step 5.
 import { lstatSync } from 'node:fs';
+import { SIDECAR_SUFFIXES } from '../domain/exchange.js';
 import { Stop, assert } from '../domain/stop.js';
 import type { CutMember } from './cut-member.js';
 import type { DatabaseCopied } from './cut.js';
@@ -42,8 +43,8 @@ export async function copyMember(member: CutMember, onStep: (bytesDone: number) 
   return { source: member.path, target, sizeBytes, pageSizeBytes, journalMode };
 }
 
-export function sidecarsOf(path: string): readonly string[] {
-  return [`${path}-journal`, `${path}-wal`, `${path}-shm`];
+function sidecarsOf(path: string): readonly string[] {
+  return SIDECAR_SUFFIXES.map((suffix) => path + suffix);
 }
 
 function exists(path: string): boolean {

@@ -12,7 +12,8 @@ import { asEnvironmentStop } from '../client/state-directory.js';
 import type { Environment, SupervisorPaths } from '../client/state-directory.js';
 import { Stop } from '../domain/stop.js';
 import { ensureRetention, ensureSearchAttributes } from './engine-settings.js';
-import { argumentsOf, endOf, endProcess, processesWith, startTimeOf } from './processes.js';
+import { startTimeOf } from '../control/clock.js';
+import { argumentsOf, endOf, endProcess, processesWith } from './processes.js';
 import type { ProcessEnd, ProcessName } from './processes.js';
 
 const NAMESPACE = 'default';

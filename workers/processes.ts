@@ -2,6 +2,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
+import { startTimeOf } from '../control/clock.js';
 
 /** Text of a file of /proc, or undefined once the process is gone or another user's. */
 function readProcess(pid: number, name: string): string | undefined {
@@ -12,15 +13,6 @@ function readProcess(pid: number, name: string): string | undefined {
     if (code === 'ENOENT' || code === 'ESRCH' || code === 'EACCES' || code === 'EPERM') return undefined;
     throw error;
   }
-}
-
-/** Start time in clock ticks since boot (field 22), or undefined when the process is gone or only a zombie. */
-export function startTimeOf(pid: number): string | undefined {
-  // The name in field 2 may hold spaces and parentheses: count from the last one
-  const fields = readProcess(pid, 'stat')
-    ?.replace(/^.*\) /s, '')
-    .split(' ');
-  return fields?.[0] === 'Z' || fields?.[0] === 'X' ? undefined : fields?.[19];
 }
 
 export interface ProcessName {

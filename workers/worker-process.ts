@@ -4,7 +4,8 @@ import { fileURLToPath } from 'node:url';
 import { ENGINE_LIMITS } from '../client/engine-limits.js';
 import type { Environment } from '../client/state-directory.js';
 import { Stop } from '../domain/stop.js';
-import { endOf, endProcess, startTimeOf } from './processes.js';
+import { startTimeOf } from '../control/clock.js';
+import { endOf, endProcess } from './processes.js';
 import type { ProcessEnd } from './processes.js';
 
 export interface RunningWorker {

@@ -1,7 +1,8 @@
 // `holdfast up` from its ready line to its clean end; and what commands say when all of it, or the engine alone, is
 // killed in the middle of a protocol. Each test has an engine of its own, started by the commands themselves.
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { startTimeOf, processesWith } from '../../workers/processes.js';
+import { startTimeOf } from '../../control/clock.js';
+import { processesWith } from '../../workers/processes.js';
 import { eventually, startEngine, stopEngine } from '../support/engine.js';
 import type { TestEngine } from '../support/engine.js';
 import { requires } from '../support/requires.js';

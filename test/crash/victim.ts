@@ -8,7 +8,8 @@ import { closeSync, openSync, readSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { processesWith, startTimeOf } from '../../workers/processes.js';
+import { startTimeOf } from '../../control/clock.js';
+import { processesWith } from '../../workers/processes.js';
 import type { TestEngine } from '../support/engine.js';
 
 const WORKER = fileURLToPath(new URL('../../workers/main.js', import.meta.url));

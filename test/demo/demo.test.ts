@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { endOf, endProcess, startTimeOf } from '../../workers/processes.js';
+import { startTimeOf } from '../../control/clock.js';
+import { endOf, endProcess } from '../../workers/processes.js';
 import { requires } from '../support/requires.js';
 
 const PROGRAM = fileURLToPath(new URL('../../demo/main.js', import.meta.url));

@@ -23,7 +23,6 @@ import {
   renameDurable,
   syncFilesystem,
   writeFileDurable,
-  writeNewDurable,
 } from '../../files/durable.js';
 import { hasErrno, isErrnoError, translateErrno } from '../../files/errors.js';
 import {
@@ -101,13 +100,10 @@ describe('writeFileDurable', () => {
   });
 });
 
-describe('writeNewDurable and renameDurable', () => {
+describe('renameDurable', () => {
   test('a target that exists is a stop and stays as it was', async () => {
     const directory = temporaryDirectory();
     fill(directory, { a: 'first', b: 'other' });
-    expect(await codeOf(async () => await writeNewDurable(join(directory, 'a'), 'second', 0o600))).toBe(
-      'target_exists',
-    );
     expect(await codeOf(async () => await renameDurable(join(directory, 'b'), join(directory, 'a')))).toBe(
       'target_exists',
     );
@@ -154,9 +150,9 @@ describe('writeNewDurable and renameDurable', () => {
     },
   );
 
-  test('write and rename what is new', async () => {
+  test('what is new is renamed', async () => {
     const directory = temporaryDirectory();
-    await writeNewDurable(join(directory, 'a'), 'first', 0o640);
+    fill(directory, { a: 'first' });
     mkdirSync(join(directory, 'below'));
     await renameDurable(join(directory, 'a'), join(directory, 'below', 'b'));
     expect(readFileSync(join(directory, 'below', 'b'), 'utf8')).toBe('first');

@@ -26,7 +26,7 @@ import {
 } from '../../files/exchange.js';
 import { requires } from '../support/requires.js';
 import { SystemCallError } from '../../files/system-calls.js';
-import { treeDigest } from '../../files/tree-digest.js';
+import { treeDigest } from '../support/tree-digest.js';
 import { codeOf, fill, isRoot, stopOf, temporaryDirectory } from './temporary.js';
 
 async function entriesPlan(live: Record<string, string>, staged: Record<string, string>, untouched: string[] = []) {

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { STOPS } from '../../domain/stop.js';
 import type { StopCode } from '../../domain/stop.js';
-import { treeDigest } from '../../files/tree-digest.js';
+import { treeDigest } from '../support/tree-digest.js';
 import { alterConsistently, damagedCopy, rot, sha256Of } from '../support/artefact.js';
 import { stopOf, useEngine } from '../support/engine.js';
 import { requires } from '../support/requires.js';

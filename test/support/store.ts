@@ -23,7 +23,7 @@ import type { HookName } from '../../domain/definition.js';
 import type { Manifest } from '../../domain/manifest.js';
 import type { BackupReport, PlanReport, RestoreReport, RestoreSource } from '../../domain/protocol.js';
 import type { StoreDefinitionInput } from '../../domain/schema/definition.js';
-import { treeDigest } from '../../files/tree-digest.js';
+import { treeDigest } from './tree-digest.js';
 import { eventually } from './engine.js';
 import type { TestEngine } from './engine.js';
 

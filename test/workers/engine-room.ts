@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { onTestFinished } from 'vitest';
 import type { Environment } from '../../client/state-directory.js';
-import { endProcess, processesWith, startTimeOf } from '../../workers/processes.js';
+import { startTimeOf } from '../../control/clock.js';
+import { endProcess, processesWith } from '../../workers/processes.js';
 
 export interface EngineRoom {
   readonly directory: string;

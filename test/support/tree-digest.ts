@@ -3,9 +3,9 @@
 // database in a process that holds locks on it.
 import { createHash } from 'node:crypto';
 import { readlink } from 'node:fs/promises';
-import { hashFiles } from './copy.js';
-import { translating } from './errors.js';
-import { walkTree } from './walk.js';
+import { hashFiles } from '../../files/copy.js';
+import { translating } from '../../files/errors.js';
+import { walkTree } from '../../files/walk.js';
 
 export interface TreeDigestOptions {
   readonly skip?: (relativePath: string, isDirectory: boolean) => boolean;
