@@ -1,7 +1,7 @@
 // Steps restore.stage and restore.gates: the whole artefact is checked and copied beside the live store, hashed as it
 // is written, before anything of the live store is touched (F-1, F-14, F-21).
 import { endianness } from 'node:os';
-import { mkdir, stat, statfs } from 'node:fs/promises';
+import { stat, statfs } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { assertTreeMatches, dataPath } from '../artefacts/plain.js';
 import type { Artefact } from '../artefacts/plain.js';
@@ -13,7 +13,7 @@ import { assertGates } from '../domain/gates.js';
 import type { ManifestEntry } from '../domain/manifest.js';
 import type { RestorePlan } from '../domain/plan.js';
 import { Stop } from '../domain/stop.js';
-import { copyFiles } from '../files/copy.js';
+import { copyFiles, makeNewDirectories } from '../files/copy.js';
 import { ensureDirectory, syncFilesystem } from '../files/durable.js';
 import { assertCanExchange } from '../files/exchange.js';
 import { applyMetadataToAll, ownersDiffer } from '../files/metadata.js';
@@ -113,7 +113,7 @@ async function copyIn(input: PlannedInput, context: StepContext, { path, manifes
     assertCanExchange(dirname(tree));
   }
   const directories = manifest.entries.filter((entry) => entry.type === 'directory');
-  for (const entry of directories) await mkdir(placeOf(entry), { recursive: true, mode: 0o700 });
+  await makeNewDirectories(directories.map(placeOf));
   const files = manifest.entries.filter((entry) => entry.type !== 'directory');
   const bytesTotal = files.reduce((sum, entry) => sum + entry.sizeBytes, 0);
   context.report({ phase: 'copy and hash', bytesTotal, filesTotal: files.length });

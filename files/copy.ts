@@ -1,10 +1,13 @@
 // Copies and hashes files in threads, off the event loop, each byte read once (F-9, F-14). Nothing is made durable
 // file by file: staging is synced as a whole by one syncFilesystem of the caller, who also drops staging after a STOP,
 // because targets that were written until then stay.
+import { mkdir } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { Piscina } from 'piscina';
 import { Stop } from '../domain/stop.js';
+import { translating } from './errors.js';
+import { compareBytes } from './safe-path.js';
 import type { Batch, BatchOutcome, ExpectedFile, ReadJob, ReadResult } from './copy-thread.js';
 
 export type { ExpectedFile, ReadResult } from './copy-thread.js';
@@ -51,6 +54,20 @@ function pool(): Piscina<Batch, BatchOutcome> {
     idleTimeout: IDLE_MILLIS,
   });
   return threads;
+}
+
+/**
+ * Makes the directories of a copy, none of which may exist, parents first (mode 0700). A filesystem that folds case or
+ * Unicode forms would merge two whose names it takes for one, and it alone knows which these are: the second is there
+ * already. Files of that kind are met by copyFiles.
+ * @throws Stop target_exists, no_space, permission_denied, io_error
+ */
+export async function makeNewDirectories(paths: readonly string[]): Promise<void> {
+  for (const path of [...paths].sort(compareBytes)) {
+    const made = await translating({ path }, () => mkdir(path, { recursive: true, mode: 0o700 }));
+    if (made === undefined)
+      throw new Stop('target_exists', `${path} exists, or the filesystem takes another name for it`, { path });
+  }
 }
 
 /**

@@ -16,7 +16,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { copyFiles, hashFiles } from '../../files/copy.js';
+import { copyFiles, hashFiles, makeNewDirectories } from '../../files/copy.js';
 import type { ExpectedFile } from '../../files/copy.js';
 import { codeOf, fill, stopOf, temporaryDirectory } from './temporary.js';
 
@@ -31,6 +31,30 @@ function factsOf(path: string): ExpectedFile {
     ctimeNanos: `${facts.ctimeNs}`,
   };
 }
+
+describe('makeNewDirectories', () => {
+  test('parents are made before what is in them, whatever the order, private and each once', async () => {
+    const directory = temporaryDirectory();
+    const paths = ['to/b/c', 'to/b', 'to', 'to/a', 'to/A', 'to/a b'].map((path) => join(directory, path));
+    await makeNewDirectories(paths);
+    expect(readdirSync(join(directory, 'to'), { recursive: true, encoding: 'utf8' }).sort()).toEqual([
+      'A',
+      'a',
+      'a b',
+      'b',
+      'b/c',
+    ]);
+    expect(paths.map((path) => statSync(path).mode & 0o777)).toEqual(paths.map(() => 0o700));
+  });
+
+  test('one that is there already, as where a filesystem takes two names for one, is target_exists and not merged', async () => {
+    const directory = temporaryDirectory();
+    fill(directory, { 'to/a/file': 'here' });
+    const stop = await stopOf(() => makeNewDirectories([join(directory, 'to', 'a')]));
+    expect(stop).toMatchObject({ code: 'target_exists', details: { path: join(directory, 'to', 'a') } });
+    expect(readdirSync(join(directory, 'to', 'a'))).toEqual(['file']);
+  });
+});
 
 describe('copyFiles', () => {
   test('copies files of all sizes and tells their digests in the order of the jobs', async () => {
