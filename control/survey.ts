@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { TreePolicy } from '../domain/definition.js';
 import { Stop } from '../domain/stop.js';
 import { hasErrno, translateErrno } from '../files/errors.js';
-import { SIDECAR_SUFFIXES } from '../files/members.js';
+import { SIDECAR_SUFFIXES } from '../domain/exchange.js';
 import { walkTree } from '../files/walk.js';
 import type { WalkedEntry } from '../files/walk.js';
 import { readShapes } from '../sqlite/shape.js';

@@ -13,19 +13,15 @@ import { renameNoReplace, syncFilesystemOf } from './system-calls.js';
  * A process killed in between leaves a file `.<name>.<random>.tmp` beside it, never a half-written one.
  */
 export async function writeFileDurable(path: string, data: string | Uint8Array, mode: number): Promise<void> {
-  const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString('hex')}.tmp`);
-  try {
-    await writeSynced(temporary, data, mode);
-    try {
-      await rename(temporary, path);
-    } catch (error) {
-      await unlink(temporary);
-      throw error;
-    }
-    await syncOpen(dirname(path));
-  } catch (error) {
-    throw translateErrno(error, { path });
-  }
+  await writeBeside(path, data, mode, async (temporary) => await rename(temporary, path));
+}
+
+/**
+ * Like writeFileDurable, for a file that must not exist yet.
+ * @throws Stop target_exists
+ */
+export async function writeNewDurable(path: string, data: string | Uint8Array, mode: number): Promise<void> {
+  await writeBeside(path, data, mode, (temporary) => renameNew(temporary, path));
 }
 
 /** Makes the names in a directory durable: creations, renames and removals in it. */
@@ -122,6 +118,27 @@ async function isDirectory(path: string): Promise<boolean> {
     throw error;
   }
   throw new Stop('target_exists', `${path} exists and is no directory`, { path });
+}
+
+async function writeBeside(
+  path: string,
+  data: string | Uint8Array,
+  mode: number,
+  publish: (temporary: string) => void | Promise<void>,
+): Promise<void> {
+  const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString('hex')}.tmp`);
+  try {
+    await writeSynced(temporary, data, mode);
+    try {
+      await publish(temporary);
+    } catch (error) {
+      await unlink(temporary);
+      throw error;
+    }
+    await syncOpen(dirname(path));
+  } catch (error) {
+    throw translateErrno(error, { path });
+  }
 }
 
 async function writeSynced(path: string, data: string | Uint8Array, mode: number): Promise<void> {

@@ -23,6 +23,7 @@ import {
   renameDurable,
   syncFilesystem,
   writeFileDurable,
+  writeNewDurable,
 } from '../../files/durable.js';
 import { hasErrno, isErrnoError, translateErrno } from '../../files/errors.js';
 import {
@@ -100,10 +101,13 @@ describe('writeFileDurable', () => {
   });
 });
 
-describe('renameDurable', () => {
+describe('writeNewDurable and renameDurable', () => {
   test('a target that exists is a stop and stays as it was', async () => {
     const directory = temporaryDirectory();
     fill(directory, { a: 'first', b: 'other' });
+    expect(await codeOf(async () => await writeNewDurable(join(directory, 'a'), 'second', 0o600))).toBe(
+      'target_exists',
+    );
     expect(await codeOf(async () => await renameDurable(join(directory, 'b'), join(directory, 'a')))).toBe(
       'target_exists',
     );
@@ -150,9 +154,9 @@ describe('renameDurable', () => {
     },
   );
 
-  test('what is new is renamed', async () => {
+  test('write and rename what is new', async () => {
     const directory = temporaryDirectory();
-    fill(directory, { a: 'first' });
+    await writeNewDurable(join(directory, 'a'), 'first', 0o640);
     mkdirSync(join(directory, 'below'));
     await renameDurable(join(directory, 'a'), join(directory, 'below', 'b'));
     expect(readFileSync(join(directory, 'below', 'b'), 'utf8')).toBe('first');
