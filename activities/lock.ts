@@ -54,9 +54,12 @@ export const release = (dependencies: ActivityDependencies) =>
     await releaseLock(room, input.grant, 'done');
   });
 
+/** What compensation is given. `grant`: null when it is not known whether the lock was taken, by a step that was lost. */
+export type SettleInput = StepInput & { readonly grant: LockGrant | null; readonly outcome: string };
+
 /** The compensation of every protocol. Nothing to do when the lock is not this run's any more. */
 export const settle = (dependencies: ActivityDependencies) =>
-  compensation(dependencies, async (input: StepInput & { readonly outcome: string }, { room }) => {
+  compensation(dependencies, async (input: SettleInput, { room }) => {
     const runId = activityInfo().workflowExecution?.runId;
     if (runId === undefined) throw new Error('defect: a step outside a workflow');
     const settled = await settleOperation(room, input.operation, runId, input.outcome);

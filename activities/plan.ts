@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { resolveArtefact } from '../artefacts/catalogue.js';
 import type { Artefact } from '../artefacts/plain.js';
+import { withControlDatabase } from '../control/control-database.js';
 import type { RollbackPoint } from '../control/control-database.js';
 import { definitionDigest, keepPlan, keptPlan, planDigest } from '../control/plans.js';
 import { resolveRollbackPoint } from '../control/rollback-points.js';
@@ -26,6 +27,11 @@ export interface Planned {
   readonly digest: string;
 }
 
+export interface PlannedHere extends Planned {
+  /** Of the lock.db of the machine that made the plan: the one that carries it out must be the same. */
+  readonly lockId: string;
+}
+
 /**
  * Step request.plan: changes nothing of the store. A digest that is confirmed means the plan that was shown under it,
  * as long as that plan still covers the facts.
@@ -36,7 +42,7 @@ export const plan = (dependencies: ActivityDependencies) =>
     async (
       input: StepInput & { readonly order: PlanOrder; readonly confirm: string | null },
       context,
-    ): Promise<Planned> => {
+    ): Promise<PlannedHere> => {
       const parsed = planOrderSchema.safeParse(input.order);
       if (!parsed.success)
         throw new Stop('usage', `the order is malformed: ${parsed.error.issues[0]?.message ?? ''}`, {
@@ -44,9 +50,12 @@ export const plan = (dependencies: ActivityDependencies) =>
         });
       const { present, facts } = await planNow(parsed.data, context);
       const shown = input.confirm === null ? undefined : await keptPlan(context.room, input.confirm);
-      if (shown === undefined) return { plan: present, digest: await keepPlan(context.room, present) };
-      assertPlanHolds(shown, present, facts);
-      return { plan: shown, digest: planDigest(shown) };
+      if (shown !== undefined) assertPlanHolds(shown, present, facts);
+      const planned = shown ?? present;
+      const digest = shown === undefined ? await keepPlan(context.room, present) : planDigest(shown);
+      const { controlDirectory } = context.room;
+      const lockId = await withControlDatabase(controlDirectory, (database) => database.identity());
+      return { plan: planned, digest, lockId };
     },
   );
 
@@ -61,7 +70,12 @@ export const planUnderLock = (dependencies: ActivityDependencies) =>
       throw new Stop('approval_missing', 'the order carries no approved plan', {
         key: approved.error.issues[0]?.path.join('.') ?? '',
       });
-    const { plan: accepted, digest } = approved.data;
+    const { plan: accepted, digest, lockId } = approved.data;
+    if (lockId !== input.grant.lockId)
+      throw new Stop('host_ambiguous', 'the plan was made on another machine, which goes by the same host name', {
+        host: accepted.host,
+        digest,
+      });
     if (planDigest(accepted) !== digest)
       throw new Stop('approval_mismatch', 'the digest that was approved is not that of the plan', {
         approved: digest,

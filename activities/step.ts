@@ -12,7 +12,7 @@ import { Stop, assert, stopModel } from '../domain/stop.js';
 import type { StopCode } from '../domain/stop.js';
 import { translateErrno } from '../files/errors.js';
 import { elapsedSince } from '../control/clock.js';
-import { critical } from '../control/lock.js';
+import { assertGivenHere, critical } from '../control/lock.js';
 import { definitionDigest } from '../control/plans.js';
 import { openStoreRoom, openStoreRoomAlone } from '../control/store-room.js';
 import type { StoreRoom } from '../control/store-room.js';
@@ -88,7 +88,9 @@ async function run<Input extends StepInput, Output>(
   const timer = setInterval(beat, LIMITS.heartbeatIntervalMillis);
   try {
     const room = await (retryable ? openStoreRoomAlone : openStoreRoom)(dependencies.definitionsDirectory, input.store);
-    // Before anything: a run that was reset into its middle, or whose lock was taken over, must not even run a hook
+    // Before anything: a run that was reset into its middle, or whose lock was taken over, must not even run a hook.
+    // What must come about, comes about on the machine that has the lock: another one says no, and it is tried again
+    if (isGranted(input)) await assertGivenHere(room, input.grant);
     if (!retryable && isGranted(input)) {
       assertOwnRun(input, info.workflowExecution?.runId);
       await critical(room, input.grant, () => undefined);
@@ -116,7 +118,7 @@ async function run<Input extends StepInput, Output>(
 const FINAL: ReadonlySet<string> = new Set<StopCode>(['lock_lost', 'undo_failed']);
 
 function isGranted(input: StepInput): input is GrantedInput {
-  return 'grant' in input;
+  return 'grant' in input && input.grant !== null;
 }
 
 /**

@@ -3,6 +3,7 @@
 // effect. SQLite with synchronous=EXTRA: what a COMMIT said is on disk, the directory entry included.
 import Database from 'better-sqlite3';
 import { mkdirSync } from 'node:fs';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FormerState, JournalEvent } from '../domain/journal.js';
@@ -28,6 +29,8 @@ const DAY_MILLIS = 24 * 3600 * 1000;
 const SCHEMA = `
   CREATE TABLE IF NOT EXISTS lock (slot INTEGER PRIMARY KEY CHECK (slot = 1), token INTEGER NOT NULL, owner TEXT);
   INSERT OR IGNORE INTO lock VALUES (1, 0, NULL);
+  CREATE TABLE IF NOT EXISTS identity (slot INTEGER PRIMARY KEY CHECK (slot = 1), id TEXT NOT NULL);
+  INSERT OR IGNORE INTO identity VALUES (1, lower(hex(randomblob(16))));
   CREATE TABLE IF NOT EXISTS operations (
     operation TEXT PRIMARY KEY, protocol TEXT NOT NULL, workflow_id TEXT NOT NULL, run_id TEXT NOT NULL,
     began_at TEXT NOT NULL, ended_at TEXT, outcome TEXT);
@@ -92,8 +95,9 @@ export class ControlDatabase {
     database.pragma('journal_mode = DELETE');
     database.pragma('synchronous = EXTRA');
     database.pragma('foreign_keys = ON');
-    const known = database.prepare("SELECT 1 FROM sqlite_schema WHERE name = 'verdicts'").get();
-    // Only a new lock.db is written to here: opening must never wait for a section that another holds
+    const known = database.prepare("SELECT 1 FROM sqlite_schema WHERE name = 'identity'").get();
+    // Only a new lock.db, or one from before it had an identity, is written to here: opening must never wait for a
+    // section that another holds
     if (known === undefined) database.exec(`BEGIN EXCLUSIVE; ${SCHEMA} COMMIT;`);
     return new ControlDatabase(database);
   }
@@ -146,7 +150,14 @@ export class ControlDatabase {
   grant(owner: LockOwner): LockGrant {
     const token = this.lock().token + 1;
     this.#database.prepare('UPDATE lock SET token = ?, owner = ? WHERE slot = 1').run(token, JSON.stringify(owner));
-    return { operation: owner.operation, runId: owner.runId, token };
+    return { operation: owner.operation, runId: owner.runId, token, lockId: this.identity() };
+  }
+
+  /** Random, made with the file: tells this lock.db from that of every other machine. */
+  identity(): string {
+    const id = this.#database.prepare<[], string>('SELECT id FROM identity WHERE slot = 1').pluck().get();
+    if (typeof id !== 'string') throw new Error('defect: lock.db without its identity');
+    return id;
   }
 
   /** Records that the owner now lives in another process: a worker that was started again. */
@@ -158,8 +169,14 @@ export class ControlDatabase {
     this.#database.prepare('UPDATE lock SET owner = NULL WHERE slot = 1').run();
   }
 
-  /** @throws Stop lock_lost when `grant` is not the present one */
+  /** @throws Stop host_ambiguous when another lock.db gave `grant` */
+  assertGivenHere(grant: LockGrant): void {
+    if (grant.lockId !== this.identity()) throw givenElsewhere(grant);
+  }
+
+  /** @throws Stop host_ambiguous; lock_lost when `grant` is not the present one */
   assertHeld(grant: LockGrant): LockOwner {
+    this.assertGivenHere(grant);
     const { token, owner } = this.lock();
     if (owner === null || token !== grant.token || owner.operation !== grant.operation) {
       throw new Stop('lock_lost', `token ${grant.token} of operation ${grant.operation} is not the present one`, {
@@ -291,6 +308,15 @@ export class ControlDatabase {
     const record = this.#database.prepare('INSERT OR REPLACE INTO verdicts VALUES (?, ?)');
     for (const { sha256, checkedAt } of verdicts) record.run(sha256, checkedAt);
   }
+}
+
+/** Of a grant that the lock.db of this machine, or of this place, did not give. */
+export function givenElsewhere({ operation, token }: LockGrant): Stop {
+  return new Stop(
+    'host_ambiguous',
+    `the lock of operation ${operation} was not given by the lock.db that is here: another machine goes by the same host name, or the control directory was removed`,
+    { operation, token, machine: hostname() },
+  );
 }
 
 /**

@@ -1,5 +1,7 @@
 // The host's lock: one operation at a time on one store, decided by who the owner is and never by a timer. Taking over
 // a stale lock raises the token, settles what the former owner owes, and leaves an audit entry.
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { debtsOf, isAtRest } from '../domain/journal.js';
 import type { JournalEvent } from '../domain/journal.js';
@@ -9,7 +11,7 @@ import { appendAudit } from './audit.js';
 import { ensureBallast } from './ballast.js';
 import { livenessOf, now, thisProcess } from './clock.js';
 import type { ControlDatabase, LockOwner } from './control-database.js';
-import { withControlDatabase } from './control-database.js';
+import { givenElsewhere, withControlDatabase } from './control-database.js';
 import { readFence } from './fence.js';
 import { settleDebts } from './settle.js';
 import type { StoreRoom } from './store-room.js';
@@ -157,6 +159,15 @@ export async function critical<T>(
       return effect(database);
     }),
   );
+}
+
+/**
+ * What is asked before a machine works under a grant at all. A machine that never had a lock of the store gets none.
+ * @throws Stop host_ambiguous when the lock was taken on another machine
+ */
+export async function assertGivenHere(room: StoreRoom, grant: LockGrant): Promise<void> {
+  if (!existsSync(join(room.controlDirectory, 'lock.db'))) throw givenElsewhere(grant);
+  await withControlDatabase(room.controlDirectory, (database) => database.assertGivenHere(grant));
 }
 
 /** Writes one journal event in a critical section of its own. */

@@ -38,7 +38,12 @@ export interface RequestOrder extends PlanOrder {
 
 /** The execution carries the plan that was approved: its digest is checked again, then its bounds are held. */
 export interface RestoreOrder extends PlanOrder {
-  readonly approved: { readonly digest: string; readonly plan: RestorePlan };
+  readonly approved: {
+    readonly digest: string;
+    readonly plan: RestorePlan;
+    /** Identity of the lock.db beside which it was planned (LockGrant). */
+    readonly lockId: string;
+  };
 }
 
 export interface VerifyOrder extends Order {
@@ -50,6 +55,8 @@ export interface LockGrant {
   readonly operation: string;
   readonly runId: string;
   readonly token: number;
+  /** Identity of the lock.db that gave it: on another machine that goes by the same host name it is another one. */
+  readonly lockId: string;
 }
 
 /** Heartbeat details of a running step; every count is what has been done, not what is hoped. */

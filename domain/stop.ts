@@ -18,12 +18,7 @@ const NOTHING_KEPT = 'the live store is as it was, and nothing half-made is left
 
 export const STOPS = {
   // 64: the request itself
-  usage: {
-    title: 'the command was not understood',
-    exit: 64,
-    safe: 'nothing was started',
-    remedy: 'see --help for the command',
-  },
+  usage: { title: 'the command was not understood', exit: 64, safe: 'nothing was started', remedy: 'see its --help' },
   ambiguous_intent: {
     title: 'the request can be read in more than one way',
     exit: 64,
@@ -304,6 +299,12 @@ export const STOPS = {
     remedy: 'run as a user that may read and write the path in the details',
   },
   // 78: configuration, version or gate
+  host_ambiguous: {
+    title: 'two machines go by one host name',
+    exit: 78,
+    safe: 'the machine that refused did nothing; the one that holds the lock undoes what it has done',
+    remedy: 'give the worker of each machine a HOLDFAST_HOST of its own, and end the one that has the wrong one',
+  },
   definition_missing: {
     title: 'there is no definition of this store',
     exit: 78,

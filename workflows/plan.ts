@@ -6,8 +6,8 @@ import { beginProtocol } from './kit/run.js';
 setWorkflowOptions({ failureExceptionTypes: [Error] }, plan);
 export async function plan(order: PlanOrder): Promise<PlanReport> {
   const run = beginProtocol('request', order);
-  return run.conclude(async () => ({
-    protocol: 'plan',
-    ...(await run.step('request.plan', 'plan', { order, confirm: null })),
-  }));
+  return run.conclude(async () => {
+    const planned = await run.step('request.plan', 'plan', { order, confirm: null });
+    return { protocol: 'plan', plan: planned.plan, digest: planned.digest };
+  });
 }

@@ -59,4 +59,4 @@ export const planSchema = z.strictObject({
   sentence: z.string(),
 }) satisfies z.ZodType<RestorePlan, unknown>;
 
-export const approvedSchema = z.strictObject({ digest: sha256, plan: planSchema });
+export const approvedSchema = z.strictObject({ digest: sha256, plan: planSchema, lockId: z.string() });

@@ -1,14 +1,15 @@
 // The host's lock: one critical section at a time across processes, a token that only grows, and the rule of who may
 // take over from whom (DESIGN.md "Workflows", clauses T-4 and SM-8).
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import Database from 'better-sqlite3';
 import { describe, expect, test } from 'vitest';
 import { readAudit } from '../../control/audit.js';
 import { thisProcess } from '../../control/clock.js';
 import { ControlDatabase, withControlDatabase } from '../../control/control-database.js';
 import type { LockState } from '../../control/control-database.js';
 import { raiseFence, readFence } from '../../control/fence.js';
-import { acquireLock, critical, hasFinished, journal, releaseLock } from '../../control/lock.js';
+import { acquireLock, assertGivenHere, critical, hasFinished, journal, releaseLock } from '../../control/lock.js';
 import { breakLock, recoverStore } from '../../control/recovery.js';
 import type { StoreRoom } from '../../control/store-room.js';
 import type { JournalEvent } from '../../domain/journal.js';
@@ -136,6 +137,41 @@ describe('tokens', () => {
     await child.kill();
     await critical(room, grant, () => undefined);
     expect((await lockOf(room)).owner).toMatchObject({ operation: owner.operation, ...thisProcess() });
+  });
+});
+
+describe('the identity of a lock.db', () => {
+  test('a grant of another machine is host_ambiguous, also with the same token and operation, and makes no effect', async () => {
+    const [{ room }, { room: elsewhere }] = [await makeTestRoom(), await makeTestRoom()];
+    const owner = claimant();
+    const [grant, other] = [
+      await acquireLock(room, owner, saysRun('unknown')),
+      await acquireLock(elsewhere, owner, saysRun('unknown')),
+    ];
+    expect({ ...other, lockId: grant.lockId }).toEqual(grant);
+    let effects = 0;
+    expect(await codeOf(critical(elsewhere, grant, () => (effects += 1)))).toBe('host_ambiguous');
+    expect(await codeOf(assertGivenHere(elsewhere, grant))).toBe('host_ambiguous');
+    expect(effects).toBe(0);
+    await expect(assertGivenHere(room, grant)).resolves.toBeUndefined();
+  });
+
+  test('a machine that never had a lock of the store gets none by being asked', async () => {
+    const [{ room }, { room: elsewhere }] = [await makeTestRoom(), await makeTestRoom()];
+    const grant = await acquireLock(room, claimant(), saysRun('unknown'));
+    expect(await codeOf(assertGivenHere(elsewhere, grant))).toBe('host_ambiguous');
+    expect(existsSync(elsewhere.controlDirectory)).toBe(false);
+  });
+
+  test('one from before it had an identity gets one, and keeps what it holds', async () => {
+    const { room } = await makeTestRoom();
+    await releaseLock(room, await acquireLock(room, claimant(), saysRun('unknown')), 'done');
+    const old = new Database(join(room.controlDirectory, 'lock.db'));
+    old.exec('DROP TABLE identity');
+    old.close();
+    const grant = await acquireLock(room, claimant(), saysRun('unknown'));
+    expect(grant).toMatchObject({ token: 2, lockId: expect.stringMatching(/^[0-9a-f]{32}$/) });
+    await expect(critical(room, grant, () => 'in')).resolves.toBe('in');
   });
 });
 

@@ -135,17 +135,18 @@ export function beginProtocol(protocol: Protocol, order: Order): Run {
     async exclusive(body) {
       assertExecutionId(order);
       assert(protocol !== 'request' && protocol !== 'verify', 'only protocols that change something take the lock');
-      let isHeld = false;
+      let held: LockGrant | null = null;
       try {
         const grant = await call(`${protocol}.lock`, 'lock', { protocol }, STEP);
-        isHeld = true;
+        held = grant;
         const result = await body(grant);
         await insist(`${protocol}.release`, 'release', { grant });
         return result;
       } catch (error) {
-        if (isHeld || !isRefusal(error)) {
+        if (held !== null || !isRefusal(error)) {
           become('compensating');
           const settled = await insist('settle', 'settle', {
+            grant: held,
             outcome: isCancellation(error) ? 'cancelled' : 'stopped',
           });
           throw withSettlement(error, settled);
