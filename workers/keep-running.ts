@@ -1,7 +1,7 @@
 // Keeps one process running: starts it again with back-off when it ends, and gives up when it keeps failing.
 import { setTimeout as delay } from 'node:timers/promises';
 import { ENGINE_LIMITS } from '../client/engine-limits.js';
-import { Stop } from '../domain/stop.js';
+import { Stop, STOPS } from '../domain/stop.js';
 import type { ProcessEnd } from './processes.js';
 
 export interface Kept {
@@ -26,6 +26,11 @@ function whenAborted(signal: AbortSignal): Promise<'aborted'> {
   });
 }
 
+/** Trying again mends no configuration. */
+function isRefusedByConfiguration(problem: unknown): boolean {
+  return problem instanceof Stop && STOPS[problem.code].exit === 78;
+}
+
 /** Resolves after the signal, with the process stopped. STOP engine_unavailable, or what the last start threw. */
 export async function keepRunning<T extends Kept>(options: KeepOptions<T>): Promise<void> {
   const { signal, what } = options;
@@ -46,7 +51,7 @@ export async function keepRunning<T extends Kept>(options: KeepOptions<T>): Prom
       problem = new Stop('engine_unavailable', `${what} ended by itself`, { ...end });
     }
     failures = performance.now() - begin > ENGINE_LIMITS.restartForgetMillis ? 1 : failures + 1;
-    if (failures >= ENGINE_LIMITS.restartFailuresMax) throw problem;
+    if (failures >= ENGINE_LIMITS.restartFailuresMax || isRefusedByConfiguration(problem)) throw problem;
     options.onDown(problem instanceof Error ? problem.message : String(problem));
     const pause = Math.min(ENGINE_LIMITS.restartDelayMillis * 2 ** (failures - 1), ENGINE_LIMITS.restartDelayMillisMax);
     await Promise.race([delay(pause, undefined, { ref: false }), aborted]);

@@ -16,19 +16,21 @@ import { BUNDLE_PATH } from './bundle.js';
 import { ensureSearchAttributes } from './engine-settings.js';
 import { createHistoryKeeper } from './history-keeper.js';
 import { createLog } from './log.js';
+import { ACTIVITY_TASKS, assertAlone, pollersOf, thisMachine, workerIdentity, WORKFLOW_TASKS } from './pollers.js';
 import { installRuntime } from './runtime.js';
+import type { WorkerRefusal } from './worker-process.js';
 
 const WORKFLOWS_CACHED_MAX = 100;
 /** How long a run is left to the worker that has it cached; by default 10 s, which compensation would wait after a kill. */
 const STICKY_MILLIS = 2_000;
 /** More slots than stores on a host: a full worker looks like an absent one. */
 const ACTIVITIES_MAX = 100;
-/** TASK_QUEUE_TYPE_WORKFLOW and _ACTIVITY of Temporal's API. */
-const [WORKFLOW_TASKS, ACTIVITY_TASKS] = [1, 2];
 
 interface Target {
   readonly address: string;
   readonly namespace: string;
+  /** Machines that share a name can only meet in a cluster: an embedded engine listens on loopback. */
+  readonly isCluster: boolean;
   readonly connect: () => Promise<NativeConnection>;
 }
 
@@ -37,7 +39,8 @@ function targetOf(argv: string[]): Target {
   const { values } = parseArgs({ args: argv, options: { address: { type: 'string' }, namespace: { type: 'string' } } });
   const { address } = values;
   if (address !== undefined) {
-    return { address, namespace: values.namespace ?? 'default', connect: () => NativeConnection.connect({ address }) };
+    const namespace = values.namespace ?? 'default';
+    return { address, namespace, isCluster: false, connect: () => NativeConnection.connect({ address }) };
   }
   const cluster = clusterTarget(process.env);
   if (cluster === undefined) throw new Stop('usage', 'a worker needs --address or TEMPORAL_ADDRESS');
@@ -51,6 +54,7 @@ function targetOf(argv: string[]): Target {
   return {
     address: cluster.options.address,
     namespace: cluster.namespace,
+    isCluster: true,
     connect: () => NativeConnection.connect(options),
   };
 }
@@ -115,12 +119,8 @@ async function untilPolling(
   const deadline = performance.now() + ENGINE_LIMITS.readyMillis;
   for (const [name, taskQueueType] of queues) {
     while (!isEnding()) {
-      const { pollers } = await connection.workflowService.describeTaskQueue({
-        namespace,
-        taskQueue: { name },
-        taskQueueType: taskQueueType ?? null,
-      });
-      if (pollers?.some((poller) => poller.identity === identity) === true) break;
+      const pollers = await pollersOf(connection, namespace, name, taskQueueType);
+      if (pollers.some((poller) => poller.identity === identity)) break;
       if (performance.now() > deadline)
         throw new Stop('engine_unavailable', 'the worker does not poll in time', { queue: name });
       await delay(30);
@@ -143,17 +143,23 @@ async function main(): Promise<void> {
   // The supervisor died: whoever succeeds it starts a worker of its own
   process.on('disconnect', () => end('the supervisor is gone'));
   const target = targetOf(process.argv.slice(2));
-  const identity = `holdfast@${hostName()}:${process.pid}`;
+  const machine = thisMachine();
+  const identity = workerIdentity(hostName(), process.pid, machine);
   const connection = await connectOrStop(target);
+  const alone = async (self?: string): Promise<void> => {
+    if (target.isCluster) await assertAlone(connection, target.namespace, hostName(), machine, self);
+  };
   try {
+    await alone();
     await ensureSearchAttributes(connection, target.namespace);
     const client = new Client({ connection, namespace: target.namespace });
     workers = await createWorkers(connection, client, identity);
     // Nothing polls yet, and only a worker that ran lets go of the connection: the process just ends
     if (isEnding) process.exit(0);
-    const polling = untilPolling(connection, target.namespace, identity, () => isEnding).then(() =>
-      process.send?.('ready'),
-    );
+    const polling = untilPolling(connection, target.namespace, identity, () => isEnding)
+      // Two that looked at the same moment did not see one another
+      .then(() => alone(identity))
+      .then(() => process.send?.('ready'));
     // One that ends, or fails, takes the others along: half a worker looks like a whole one
     const parts = [...workers.map((worker) => worker.run()), polling];
     for (const part of workers.map((_, index) => parts[index]))
@@ -182,6 +188,10 @@ main().then(
   () => process.exit(0),
   (error: unknown) => {
     createLog('holdfast-worker').fatal({ err: error }, 'the worker failed');
-    process.exit(error instanceof Stop ? STOPS[error.code].exit : EXIT_DEFECT);
+    const exit = (): never => process.exit(error instanceof Stop ? STOPS[error.code].exit : EXIT_DEFECT);
+    if (!(error instanceof Stop) || process.send === undefined) return exit();
+    // Whoever started us tells it as what it is
+    const { code, message, details } = error;
+    process.send({ stop: { code, message, details } } satisfies WorkerRefusal, undefined, undefined, exit);
   },
 );

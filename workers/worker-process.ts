@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { ENGINE_LIMITS } from '../client/engine-limits.js';
 import type { Environment } from '../client/state-directory.js';
 import { Stop } from '../domain/stop.js';
+import type { StopCode, StopDetails } from '../domain/stop.js';
 import { startTimeOf } from '../control/clock.js';
 import { endOf, endProcess } from './processes.js';
 import type { ProcessEnd } from './processes.js';
@@ -23,6 +24,11 @@ export interface StartWorkerOptions {
   readonly signal?: AbortSignal;
 }
 
+/** What a worker says instead of `ready` when it does not start: the STOP that ended it. */
+export interface WorkerRefusal {
+  readonly stop: { readonly code: StopCode; readonly message: string; readonly details: StopDetails };
+}
+
 /**
  * Threads come and go in a worker. Left to itself the C library gives each an arena of its own and keeps what they give
  * back, and V8 lets each have 48 MiB of garbage: a peak of 430 MiB where 320 do, and are no slower.
@@ -30,7 +36,10 @@ export interface StartWorkerOptions {
 const MEMORY = { MALLOC_ARENA_MAX: '2', MALLOC_TRIM_THRESHOLD_: '131072' };
 const V8_OPTIONS = ['--max-semi-space-size=8'];
 
-/** Returns once the worker polls both of its queues. STOP engine_unavailable when it ends before, or is not in time. */
+/**
+ * Returns once the worker polls both of its queues. STOP engine_unavailable when it ends before, or is not in time; what
+ * the worker itself says, such as host_ambiguous.
+ */
 export async function startWorker(options: StartWorkerOptions): Promise<RunningWorker> {
   const program = fileURLToPath(new URL('./main.js', import.meta.url));
   const argv =
@@ -62,7 +71,10 @@ export async function startWorker(options: StartWorkerOptions): Promise<RunningW
         reject(new Stop('engine_unavailable', 'the worker does not start', { reason }));
       const timer = setTimeout(() => refuse('it does not poll in time'), ENGINE_LIMITS.readyMillis);
       options.signal?.addEventListener('abort', () => refuse('it was called off'), { once: true });
-      child.once('message', () => resolve());
+      child.once('message', (said: 'ready' | WorkerRefusal) => {
+        if (said === 'ready') resolve();
+        else reject(new Stop(said.stop.code, said.stop.message, said.stop.details));
+      });
       ended
         .then(({ status, signal }) => refuse(signal ?? `status ${status}`), reject)
         .finally(() => clearTimeout(timer));

@@ -11,6 +11,7 @@ import type { EngineReady } from '../../client/supervisor-link.js';
 import { findTemporalBinary } from '../../workers/engine-binary.js';
 import { startEngine } from '../../workers/engine.js';
 import { createLog } from '../../workers/log.js';
+import { thisMachine, workerIdentity } from '../../workers/pollers.js';
 import { runSupervisor } from '../../workers/supervisor.js';
 import { requires } from '../support/requires.js';
 import { eventually, isAlive, makeRoom } from './engine-room.js';
@@ -79,7 +80,7 @@ describe.skipIf(requires('temporal'))('the supervisor', () => {
       });
       return described.pollers.map(({ identity }) => identity ?? '');
     };
-    const identity = `holdfast@test-host:${running(session).workerPid}`;
+    const identity = workerIdentity('test-host', running(session).workerPid, thisMachine());
     expect(await pollers('holdfast', 1)).toContain(identity);
     expect(await pollers('holdfast@test-host', 2)).toContain(identity);
     await session.close();
