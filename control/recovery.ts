@@ -53,7 +53,8 @@ export interface Recovered {
 }
 
 /**
- * Finishes or undoes what a crash left behind. Needs no engine.
+ * Finishes or undoes what a crash left behind. Needs no engine, and asks none whether the run of a living owner is closed:
+ * the next protocol does, alone under the id of the execution, and one of its steps may still be at work.
  * @throws Stop store_locked while the owner lives, or can't be judged from here; undo_failed; hook_failed; fenced when
  * a fence stands that no operation owes
  */
@@ -63,7 +64,7 @@ export async function recoverStore(room: StoreRoom, by: string): Promise<Recover
     if (liveness === 'dead') return;
     throw new Stop(
       'store_locked',
-      `operation ${owner.operation} (${owner.protocol}) holds the lock, and its process ${liveness === 'alive' ? 'lives' : "can't be judged from here"}`,
+      `operation ${owner.operation} (${owner.protocol}) holds the lock, and its process ${liveness === 'alive' ? 'lives' : "can't be judged from here"}; if its run was terminated, the next backup or restore settles it, or recovery once that process has ended`,
       {
         operation: owner.operation,
         protocol: owner.protocol,

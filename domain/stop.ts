@@ -191,7 +191,7 @@ export const STOPS = {
     title: 'another operation holds the lock of the store',
     exit: 75,
     safe: LIVE_UNTOUCHED,
-    remedy: 'wait for it, or see `holdfast lock show`',
+    remedy: 'wait for it; see `holdfast lock show` for what to do when its run was terminated, or its worker is gone',
   },
   store_in_use: {
     title: 'the store is in use',

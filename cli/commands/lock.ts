@@ -1,5 +1,6 @@
 // holdfast lock show STORE | holdfast lock break STORE --confirm OPERATION
 import type { Command } from 'commander';
+import type { StoreStatus } from '../../control/status.js';
 import { Stop } from '../../domain/stop.js';
 import { describeCommand, localDefinitions, outputOf, requestedBy } from '../command.js';
 import type { ExitStatus } from '../command.js';
@@ -38,10 +39,18 @@ function showCommand(): Command {
               `${store} is locked by operation ${owner.operation} (${owner.protocol}) since ${owner.acquiredAt}`,
               `  run      ${owner.runId} of ${owner.workflowId}`,
               `  process  ${owner.pid} on ${owner.host}: ${liveness ?? 'unknown'}`,
-              ...(liveness === 'dead' ? [`  what to do: run \`holdfast recover ${store}\``] : []),
+              `  what to do: ${remedyOf(store, liveness)}`,
             ],
       );
     });
+}
+
+/** A run that was terminated, in the Temporal UI, has compensated nothing, and the process of its worker lives on. */
+function remedyOf(store: string, liveness: StoreStatus['lock']['liveness']): string {
+  const terminated = `if its run was terminated, \`holdfast backup ${store}\` settles it first; or end the worker, then run \`holdfast recover ${store}\``;
+  if (liveness === 'dead') return `run \`holdfast recover ${store}\``;
+  if (liveness === 'alive') return `wait, or run \`holdfast cancel ${store}\`; ${terminated}`;
+  return `${terminated}; if nobody can tell any more, see \`holdfast lock break --help\``;
 }
 
 function breakCommand(): Command {

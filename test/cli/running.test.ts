@@ -1,6 +1,7 @@
 // What is said about a protocol while it runs, and how it is interrupted: on a terminal, from another process, by
 // signals; and what the gate says while a restore is not yet validated.
 import { describe, expect, test } from 'vitest';
+import { readAudit } from '../../control/audit.js';
 import { eventually, useEngine } from '../support/engine.js';
 import { requires } from '../support/requires.js';
 import { makeStore } from '../support/store.js';
@@ -33,7 +34,7 @@ describe('a backup that runs', () => {
     const watch = startCommand(engine().environment, 'watch', store.name);
     await watch.says(/^backup\.quiesce/m);
     expect((await holdfast('lock', 'show', store.name)).stdout).toMatch(
-      / is locked by operation \S+ \(backup\) since \S+\n {2}run .*\n {2}process {2}\d+ on test-host: alive\n$/,
+      / is locked by operation \S+ \(backup\) since \S+\n {2}run .*\n {2}process {2}\d+ on test-host: alive\n {2}what to do: wait, .*\n$/,
     );
     expect((await holdfast('status', store.name)).stdout).toMatch(/ {2}lock {6}backup since .* alive\n/);
     const second = await holdfast('backup', store.name);
@@ -173,6 +174,28 @@ describe('a store that is held', () => {
     verify.letGo();
     expect((await restore.ended).status).toBe(0);
     expect(await holdfast('status', store.name, '--gate')).toMatchObject({ status: 0 });
+  });
+
+  test('by a run that was terminated says how it is let go: by the next backup, which settles it first', async () => {
+    const { store, hold } = makeHeld('terminated');
+    const backup = startCommand(engine().environment, 'backup', store.name, '--quiet');
+    await hold.held();
+    await engine().temporal('workflow', 'terminate', '--workflow-id', `holdfast/${store.name}`, '--reason', 'a test');
+    await backup.ended;
+    const recover = await holdfast('recover', store.name);
+    expect(recover).toMatchObject({
+      status: 75,
+      stderr: expect.stringMatching(
+        /STOP store_locked: .* its process lives; if its run was terminated, the next backup or restore settles it/,
+      ),
+    });
+    const show = await holdfast('lock', 'show', store.name);
+    expect(show.stdout).toContain(`if its run was terminated, \`holdfast backup ${store.name}\` settles it first;`);
+    hold.letGo();
+    expect((await holdfast('backup', store.name)).status).toBe(0);
+    expect((await readAudit(store.controlDirectory)).map(({ event }) => event)).toContain('lock taken over');
+    expect(store.hooksRun()).toEqual(['quiesce', 'resume', 'quiesce', 'resume']);
+    expect(store.leftovers()).toEqual([]);
   });
 
   test('is taken from its owner by `lock break`, once the owner’s operation is confirmed', async () => {
