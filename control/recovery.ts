@@ -60,6 +60,7 @@ export interface Recovered {
  */
 export async function recoverStore(room: StoreRoom, by: string): Promise<Recovered> {
   return takeAndSettle(room, by, 'recover', (owner) => {
+    if (owner === null) return;
     const liveness = livenessOf(owner);
     if (liveness === 'dead') return;
     throw new Stop(
@@ -80,16 +81,16 @@ export async function recoverStore(room: StoreRoom, by: string): Promise<Recover
 /**
  * Takes the lock from whoever has it, because a person has made sure that the owner is gone.
  * @param confirm the operation of the owner, as `holdfast lock show` tells it
- * @throws Stop approval_mismatch when the lock is another operation's by now
+ * @throws Stop approval_mismatch when the lock is another operation's by now, or nobody's
  */
 export async function breakLock(room: StoreRoom, by: string, confirm: string): Promise<Recovered> {
   return takeAndSettle(room, by, 'lock break', (owner) => {
-    if (owner.operation !== confirm) {
-      throw new Stop('approval_mismatch', `the lock is held by operation ${owner.operation}, not by ${confirm}`, {
-        operation: owner.operation,
-        confirm,
-      });
-    }
+    if (owner?.operation === confirm) return;
+    const fact =
+      owner === null
+        ? `the store is not locked, so operation ${confirm} does not hold its lock`
+        : `the lock is held by operation ${owner.operation}, not by ${confirm}`;
+    throw new Stop('approval_mismatch', fact, { operation: owner?.operation ?? null, confirm });
   });
 }
 
@@ -98,25 +99,26 @@ async function takeAndSettle(
   room: StoreRoom,
   by: string,
   protocol: string,
-  judge: (owner: LockOwner) => void,
+  judge: (owner: LockOwner | null) => void,
 ): Promise<Recovered> {
   const nothing: Recovered = { store: room.definition.store, settled: [] };
   if (!existsSync(join(room.controlDirectory, 'lock.db'))) {
+    judge(null);
     await assertNotFenced(room);
     return nothing;
   }
   return withControlDatabase(room.controlDirectory, async (database) => {
-    if (database.lock().owner === null && database.openOperations().length === 0) {
+    const present = database.lock().owner;
+    judge(present);
+    if (present === null && database.openOperations().length === 0) {
       await assertNotFenced(room);
       return nothing;
     }
     const operation = randomUUID();
-    const present = database.lock().owner;
-    if (present !== null) judge(present);
     await dropBallast(room.controlDirectory);
     const grant = await database.section(async () => {
       const { owner } = database.lock();
-      if (owner !== null) judge(owner);
+      judge(owner);
       const self = thisProcess();
       const given = database.grant({
         ...self,

@@ -66,11 +66,11 @@ function breakCommand(): Command {
       const output = outputOf(command);
       const { room, storeStatus } = await statusOf(store, command);
       const { owner, liveness } = storeStatus.lock;
-      if (owner === null) {
-        output.result({ store, settled: [] }, [`${store} is not locked`]);
-        return;
-      }
       if (options.confirm === undefined) {
+        if (owner === null) {
+          output.result({ store, settled: [] }, [`${store} is not locked`]);
+          return;
+        }
         throw new Stop(
           'approval_missing',
           'an owner is not taken from without its operation being confirmed: make sure first that it is gone',

@@ -9,7 +9,11 @@ import { run } from './room.js';
 
 const GUIDE = readFileSync('docs/guides/operate.md', 'utf8');
 /** What the page says of these beside 0. */
-const STATUSES: Readonly<Record<string, number>> = { 'holdfast rollback shop': 77, 'holdfast cancel shop': 65 };
+const STATUSES: Readonly<Record<string, number>> = {
+  'holdfast rollback shop': 77,
+  'holdfast cancel shop': 65,
+  'holdfast lock break shop --confirm OPERATION': 77,
+};
 
 const engine = useEngine();
 

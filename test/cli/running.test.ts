@@ -213,6 +213,12 @@ describe('a store that is held', () => {
       status: 0,
       stdout: expect.stringContaining('was broken, and 1 operation was settled'),
     });
+    // Nobody holds it any more
+    expect(await holdfast('lock', 'break', store.name, '--confirm', operation)).toMatchObject({
+      status: 77,
+      stdout: '',
+      stderr: expect.stringContaining('STOP approval_mismatch: the store is not locked'),
+    });
     // What its step had begun is ended with it
     expect(await backup.ended).toMatchObject({
       status: 78,

@@ -291,6 +291,17 @@ describe('who may take over', () => {
     expect((await lockOf(room)).owner).toBeNull();
   });
 
+  test('`lock break` of a store that is not locked is approval_mismatch, whatever is confirmed', async () => {
+    const { room } = await makeTestRoom();
+    const stop = await stopOf(breakLock(room, 'test', 'an operation'));
+    expect(stop).toMatchObject({ code: 'approval_mismatch', message: expect.stringContaining('is not locked') });
+    expect(existsSync(room.controlDirectory)).toBe(false);
+    const grant = await acquireLock(room, claimant(), saysRun('unknown'));
+    await releaseLock(room, grant, 'done');
+    expect(await codeOf(breakLock(room, 'test', grant.operation))).toBe('approval_mismatch');
+    expect((await lockOf(room)).token).toBe(1);
+  });
+
   test('of two that find the same stale lock, one has it', async () => {
     const { room } = await makeTestRoom();
     await diedOwning(room);
