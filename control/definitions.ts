@@ -25,14 +25,12 @@ export async function loadDefinition(directory: string, store: string): Promise<
   if (!isStoreName(store)) throw new Stop('usage', `${JSON.stringify(store)} is not a store id`, { store });
   const all = await loadDefinitions(directory);
   const found = all.find((definition) => definition.store === store);
-  if (found === undefined) {
-    throw new Stop('definition_missing', `there is no ${store}.yaml in ${directory}`, {
-      directory,
-      store,
-      stores: all.map((definition) => definition.store),
-    });
-  }
-  return found;
+  if (found !== undefined) return found;
+  throw notDefined(
+    directory,
+    store,
+    all.map((definition) => definition.store),
+  );
 }
 
 /**
@@ -44,7 +42,19 @@ export async function loadDefinitionAlone(directory: string, store: string): Pro
   if (!isStoreName(store)) throw new Stop('usage', `${JSON.stringify(store)} is not a store id`, { store });
   await assertTrusted(directory);
   const path = join(directory, `${store}.yaml`);
-  return translating({ path }, () => readDefinition(path));
+  const definition = await translating({ path }, () => readUnlessRemoved(path));
+  if (definition !== null) return definition;
+  const names = await namesOfDefinitions(directory);
+  throw notDefined(
+    directory,
+    store,
+    names.map((name) => name.slice(0, -'.yaml'.length)),
+  );
+}
+
+/** @param stores those that there are: one of them may have been meant */
+function notDefined(directory: string, store: string, stores: readonly string[]): Stop {
+  return new Stop('definition_missing', `there is no ${store}.yaml in ${directory}`, { directory, store, stores });
 }
 
 export interface LoadedAlone {

@@ -21,11 +21,11 @@ export function statusCommand(): Command {
       const output = outputOf(command);
       const directory = localDefinitions(command);
       const { loadDefinitions } = await import('../../control/definitions.js');
-      const { openStoreRoom, openStoreRoomAlone, roomOf } = await import('../../control/store-room.js');
+      const { openStoreRoomAlone, roomOf } = await import('../../control/store-room.js');
       const { assertGate, readStatus } = await import('../../control/status.js');
+      // Whoever asks about this store doesn't care whether the definition of another one can be read
       if (options.gate === true) {
         if (store === undefined) throw new Stop('usage', 'a gate is for one store');
-        // The application of this store doesn't care whether the definition of another one can be read
         await assertGate(await openStoreRoomAlone(directory, store));
         output.result({ store, gate: 'open' }, []);
         return;
@@ -33,7 +33,7 @@ export function statusCommand(): Command {
       const rooms =
         store === undefined
           ? await Promise.all((await loadDefinitions(directory)).map(roomOf))
-          : [await openStoreRoom(directory, store)];
+          : [await openStoreRoomAlone(directory, store)];
       const all = await Promise.all(rooms.map(readStatus));
       for (const status of all) output.event('store', status);
       const lines = all.flatMap((status, index) => [...(index === 0 ? [] : ['']), ...describeStatus(status)]);

@@ -96,3 +96,26 @@ describe('holdfast status --gate', () => {
     expect(readFileSync(join(definitions, 'broken.yaml'), 'utf8')).toBe('{');
   });
 });
+
+describe.each([
+  ['status', ['status', 'sound']],
+  ['lock show', ['lock', 'show', 'sound']],
+  ['lock break', ['lock', 'break', 'sound']],
+] as const)('holdfast %s', (_name, argv) => {
+  test('looks at its store while the definition of another one is malformed', async () => {
+    for (const store of ['broken', 'sound']) define(store);
+    writeFileSync(join(definitions, 'broken.yaml'), '{');
+    expect(await holdfast(...argv)).toMatchObject({ status: 0, stderr: '' });
+  });
+
+  test('says which store comes closest to one that is not defined', async () => {
+    for (const store of ['broken', 'sound']) define(store);
+    writeFileSync(join(definitions, 'broken.yaml'), '{');
+    expect(await holdfast(...argv.map((word) => word.replace('sound', 'sond')))).toMatchObject({
+      status: 78,
+      stderr: expect.stringMatching(
+        /^STOP definition_missing: there is no sond\.yaml in .* \(did you mean sound\?\)$/m,
+      ),
+    });
+  });
+});
