@@ -9,6 +9,7 @@ import { LIMITS } from '../domain/limits.js';
 import { planBytes } from '../domain/plan.js';
 import type { RestorePlan } from '../domain/plan.js';
 import { planSchema } from '../domain/schema/order.js';
+import { Stop } from '../domain/stop.js';
 import { ensureDirectory, writeFileDurable } from '../files/durable.js';
 import { now } from './clock.js';
 import { ensureControlDirectory } from './store-room.js';
@@ -49,7 +50,10 @@ async function forgetIfOlder(path: string, oldest: number): Promise<void> {
   }
 }
 
-/** The plan with this digest; undefined when none was kept, or what was kept is not that plan any more. */
+/**
+ * The plan with this digest; undefined when none was kept, or what was kept is not that plan any more.
+ * @throws Stop plan_stale when it is of another version, which knew other facts
+ */
 export async function keptPlan(room: StoreRoom, digest: string): Promise<RestorePlan | undefined> {
   if (!/^[0-9a-f]{64}$/.test(digest)) return undefined;
   let text: string;
@@ -60,5 +64,10 @@ export async function keptPlan(room: StoreRoom, digest: string): Promise<Restore
     throw error;
   }
   if (createHash('sha256').update(text).digest('hex') !== digest) return undefined;
-  return planSchema.parse(JSON.parse(text));
+  const plan = planSchema.safeParse(JSON.parse(text));
+  if (plan.success) return plan.data;
+  throw new Stop('plan_stale', 'the plan was made by another version of holdfast', {
+    digest,
+    key: plan.error.issues[0]?.path.join('.') ?? '',
+  });
 }

@@ -1,13 +1,16 @@
 // The request of a restore: what a plan says, that only its very digest approves it, and that the execution holds what
 // it finds against what was approved. Clauses F-29, F-30.
 import { execFileSync } from 'node:child_process';
-import { randomUUID } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import type { WorkflowHandle } from '@temporalio/client';
 import { WorkflowUpdateFailedError } from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
 import { describe, expect, test } from 'vitest';
 import { nameDatabases } from '../../activities/measure.js';
 import { asRefusal } from '../../client/protocols.js';
+import { canonicalJson } from '../../domain/canonical.js';
 import { WORKFLOW_QUEUE, requestId } from '../../domain/names.js';
 import type { RequestOrder } from '../../domain/protocol.js';
 import { TEST_HOST, eventually, stopOf, useEngine } from '../support/engine.js';
@@ -197,6 +200,22 @@ describe.skipIf(requires('temporal'))('request', () => {
     expect((await stopOf(result)).code).toBe('store_locked');
     hold.letGo();
     await running;
+  });
+
+  test('request.plan: a plan that another version has kept is plan_stale once it is confirmed, and a new one is not', async () => {
+    const store = makeStore(engine(), 'older');
+    await store.backup();
+    const { plan, digest } = await store.plan();
+    // As before plans said which hooks there are
+    const older = canonicalJson({ ...plan, hooks: undefined });
+    const olderDigest = createHash('sha256').update(older).digest('hex');
+    writeFileSync(join(store.controlDirectory, 'plans', `${olderDigest}.json`), older);
+    const options = { requestedBy: 'test' };
+    const run = await engine().holdfast.restore(store.name, LATEST, olderDigest, options);
+    const stop = await stopOf(run.result());
+    expect([stop.code, stop.details['key'], stop.details['step']]).toEqual(['plan_stale', 'hooks', 'request.plan']);
+    expect(store.hooksRun()).toEqual([]);
+    await (await engine().holdfast.restore(store.name, LATEST, digest, options)).result();
   });
 
   test('request.plan: a source that is none, and one that is not there, are usage, artefact_missing and rollback_missing', async () => {
