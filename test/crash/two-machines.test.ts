@@ -7,7 +7,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { asRefusal } from '../../client/protocols.js';
 import { executionId, requestId, WORKFLOW_QUEUE } from '../../domain/names.js';
 import type { RequestOrder } from '../../domain/protocol.js';
-import { startTimeOf } from '../../workers/processes.js';
+import { startTimeOf } from '../../control/clock.js';
 import { eventually, stopOf, useEngine } from '../support/engine.js';
 import type { TestEngine } from '../support/engine.js';
 import { requires } from '../support/requires.js';
