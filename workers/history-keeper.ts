@@ -1,6 +1,8 @@
 // Writes the history of each run of this host's stores beside the store's audit log once the run has closed (DESIGN
 // "Workflows"). No step of a protocol: a history is whole only after the last of them, and a run that was terminated
 // has no last step. What can't be kept now is tried again with the next look; the engine keeps it meanwhile.
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Client, WorkflowExecutionInfo } from '@temporalio/client';
 import { defaultPayloadConverter } from '@temporalio/common';
@@ -75,6 +77,8 @@ async function keepClosed(
   controlDirectory: string,
   elsewhere: Set<string>,
 ): Promise<void> {
+  // Nothing was ever done here to the store: a run of another machine that goes by our name (workers/pollers.ts)
+  if (!existsSync(join(controlDirectory, 'lock.db'))) return;
   const { runIds, newestClosedAt } = await keptHistories(controlDirectory);
   const closed: { info: WorkflowExecutionInfo; closedAt: Date }[] = [];
   for await (const info of client.workflow.list({ query: queryOf(store, newestClosedAt) })) {
