@@ -2,7 +2,7 @@
 import { endianness } from 'node:os';
 import { dirname } from 'node:path';
 import { publishArtefact } from '../artefacts/plain.js';
-import { backupName } from '../artefacts/catalogue.js';
+import { backupName, nextNumber } from '../artefacts/catalogue.js';
 import { readEpoch } from '../control/epoch.js';
 import { critical } from '../control/lock.js';
 import { raiseWitnesses } from '../control/witnesses.js';
@@ -36,17 +36,14 @@ export interface Packaged {
 export const packageArtefact = (dependencies: ActivityDependencies) =>
   step(dependencies, async (input: PackageInput, context): Promise<Packaged> => {
     const { room } = context;
-    const manifest = await manifestOf(input, context);
+    const destination = dirname(input.partial);
+    const manifestWith = await manifestOf(input, context);
     await removeCapture(input.partial);
-    const artefact = await critical(room, input.grant, async (database) => {
-      const published = await publishArtefact(
-        input.partial,
-        dirname(input.partial),
-        backupName(manifest.createdAt, manifest.backupId),
-        manifest,
-      );
-      database.recordBackup(manifest.backupId, published.manifestSha256, published.path);
-      raiseWitnesses(database, manifest.databases, manifest.backupId);
+    const { manifest, ...artefact } = await critical(room, input.grant, async (database) => {
+      const whole = manifestWith(await nextNumber(destination));
+      const published = await publishArtefact(input.partial, destination, backupName(whole), whole);
+      database.recordBackup(whole.backupId, published.manifestSha256, published.path);
+      raiseWitnesses(database, whole.databases, whole.backupId);
       database.journal(input.operation, { event: 'staging-dropped' });
       return published;
     });
@@ -63,13 +60,19 @@ export const packageArtefact = (dependencies: ActivityDependencies) =>
     };
   });
 
-async function manifestOf(input: PackageInput, { room, dependencies }: StepContext): Promise<Manifest> {
+/** The manifest but for its number, which the backup gets as it is published. */
+async function manifestOf(
+  input: PackageInput,
+  { room, dependencies }: StepContext,
+): Promise<(number: number) => Manifest> {
   const capture = await readCapture(input.partial);
   const facts = await readFacts(input.partial);
-  return {
+  const epoch = await readEpoch(room.controlDirectory);
+  return (number) => ({
     format: MANIFEST_FORMAT,
     layout: 'plain',
     backupId: capture.backupId,
+    number,
     operation: input.operation,
     store: room.definition.store,
     createdAt: capture.createdAt,
@@ -78,9 +81,9 @@ async function manifestOf(input: PackageInput, { room, dependencies }: StepConte
     holdfastVersion: HOLDFAST_VERSION,
     platform: { os: process.platform, arch: process.arch, endianness: endianness(), sqliteVersion: SQLITE_VERSION },
     application: facts.application,
-    epoch: await readEpoch(room.controlDirectory),
+    epoch,
     cut: { ...capture.cut, quiescedMillis: input.quiescedMillis },
     databases: facts.databases,
     entries: [...capture.entries, ...facts.entries],
-  };
+  });
 }

@@ -5,7 +5,6 @@ import { randomUUID } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { DATA_NAME, beginArtefact, dataPath, partialName } from '../artefacts/plain.js';
-import { backupName } from '../artefacts/catalogue.js';
 import { now } from '../control/clock.js';
 import { critical } from '../control/lock.js';
 import type { RoomRoot } from '../control/store-room.js';
@@ -36,8 +35,7 @@ export const snapshot = (dependencies: ActivityDependencies) =>
     const { destination, cutTriesMax } = context.room.definition.backup;
     const backupId = randomUUID();
     const createdAt = now();
-    const name = backupName(createdAt, backupId);
-    const partial = join(destination, partialName(input.store, context.dependencies.host, name));
+    const partial = join(destination, partialName(input.store, context.dependencies.host, backupId));
     await critical(context.room, input.grant, async (database) => {
       database.journal(input.operation, { event: 'staging', directories: [partial] });
     });

@@ -1,16 +1,44 @@
 // The catalogue: which backups a destination holds, and how a person names one of them. Ambiguity is a STOP (F-30).
+// Backups are ordered by their numbers: clocks are set wrong, and set right again.
 import { basename, isAbsolute, join } from 'node:path';
+import type { Manifest } from '../domain/manifest.js';
 import { Stop } from '../domain/stop.js';
 import type { StopCode } from '../domain/stop.js';
 import type { Artefact } from './plain.js';
 import { artefactNames, readArtefact } from './plain.js';
 
-/** `<instant>-<begin of the backup id>`: sorts by time. */
-const BACKUP_NAME = /^\d{8}T\d{6}Z-[0-9a-f]{8}$/;
+/** `<number>-<instant>-<begin of the backup id>`. */
+const BACKUP_NAME = /^(\d{6,})-\d{8}T\d{6}Z-[0-9a-f]{8}$/;
 
 /** The name under which a backup is published. */
-export function backupName(instant: string, backupId: string): string {
-  return `${instant.slice(0, 19).replaceAll(/[-:]/g, '')}Z-${backupId.slice(0, 8)}`;
+export function backupName({
+  number,
+  createdAt,
+  backupId,
+}: Pick<Manifest, 'number' | 'createdAt' | 'backupId'>): string {
+  const instant = `${createdAt.slice(0, 19).replaceAll(/[-:]/g, '')}Z`;
+  return `${String(number).padStart(6, '0')}-${instant}-${backupId.slice(0, 8)}`;
+}
+
+/** null: no name that is given to backups here, as of a copy that somebody has put beside them. */
+function numberOf(name: string): number | null {
+  const digits = BACKUP_NAME.exec(name)?.[1];
+  return digits === undefined ? null : Number(digits);
+}
+
+/**
+ * The number of the backup that is published next: one more than the highest, whichever store's that is. Under the lock of
+ * a store no other backup of it takes the same one on this host; another store's, or another host's, may at the same moment.
+ */
+export async function nextNumber(destination: string): Promise<number> {
+  const names = await artefactNames(destination);
+  return 1 + names.reduce((highest, name) => Math.max(highest, numberOf(name) ?? 0), 0);
+}
+
+/** Oldest first, by number; of one number by instant, then id; what is named otherwise before them all. */
+async function orderedNames(destination: string): Promise<readonly string[]> {
+  const names = await artefactNames(destination);
+  return names.toSorted((left, right) => (numberOf(left) ?? 0) - (numberOf(right) ?? 0) || (left < right ? -1 : 1));
 }
 
 export interface CatalogueEntry {
@@ -18,6 +46,7 @@ export interface CatalogueEntry {
   readonly path: string;
   /** A broken artefact is listed with what is wrong with it, never left out. */
   readonly stop?: { readonly code: StopCode; readonly message: string };
+  readonly number?: number;
   readonly backupId?: string;
   readonly store?: string;
   readonly host?: string;
@@ -31,17 +60,17 @@ export interface CatalogueEntry {
 /** The artefacts of a store in a destination, oldest first; a broken one may be anybody's, so it is listed too. */
 export async function listArtefacts(destination: string, store: string): Promise<readonly CatalogueEntry[]> {
   const entries: CatalogueEntry[] = [];
-  for (const name of await artefactNames(destination)) {
+  for (const name of await orderedNames(destination)) {
     const entry = await lookAt(destination, name);
     if (entry.store === undefined || entry.store === store) entries.push(entry);
   }
   return entries;
 }
 
-/** The newest backup of a store, by name; null when there is none. Manifests of older ones are not read. */
+/** The backup of a store that was published last; null when there is none. Manifests of older ones are not read. */
 export async function newestArtefact(destination: string, store: string): Promise<CatalogueEntry | null> {
-  for (const name of (await artefactNames(destination)).toReversed()) {
-    if (!BACKUP_NAME.test(name)) continue;
+  for (const name of (await orderedNames(destination)).toReversed()) {
+    if (numberOf(name) === null) continue;
     const entry = await lookAt(destination, name);
     if (entry.store === undefined || entry.store === store) return entry;
   }
@@ -49,13 +78,26 @@ export async function newestArtefact(destination: string, store: string): Promis
 }
 
 async function lookAt(destination: string, name: string): Promise<CatalogueEntry> {
-  const path = join(destination, name);
   try {
-    return summarise(name, await readArtefact(path));
+    return summarise(name, await readNamed(destination, name));
   } catch (error) {
     if (!(error instanceof Stop)) throw error;
-    return { name, path, stop: { code: error.code, message: error.message } };
+    return { name, path: join(destination, name), stop: { code: error.code, message: error.message } };
   }
+}
+
+/**
+ * Reads a backup of a destination. A name decides which backup is the latest, so it says what the manifest does.
+ * @throws Stop manifest_invalid, and those of readArtefact
+ */
+async function readNamed(destination: string, name: string): Promise<Artefact> {
+  const artefact = await readArtefact(join(destination, name));
+  const expected = backupName(artefact.manifest);
+  if (numberOf(name) === null || name === expected) return artefact;
+  throw new Stop('manifest_invalid', `${artefact.path} is the backup ${expected} under another name`, {
+    path: artefact.path,
+    expected,
+  });
 }
 
 function summarise(name: string, { path, manifest }: Artefact): CatalogueEntry {
@@ -63,6 +105,7 @@ function summarise(name: string, { path, manifest }: Artefact): CatalogueEntry {
   return {
     name,
     path,
+    number: manifest.number,
     backupId: manifest.backupId,
     store: manifest.store,
     host: manifest.host,
@@ -75,8 +118,8 @@ function summarise(name: string, { path, manifest }: Artefact): CatalogueEntry {
 }
 
 /**
- * Finds the artefact that `reference` names: an absolute path, `latest` of the store, a name, a backup id, or a unique
- * prefix of either. Only manifests of what may be meant are read.
+ * Finds the artefact that `reference` names: an absolute path, `latest` of the store, a number, a name, a backup id, or a
+ * unique prefix of either. Only manifests of what may be meant are read.
  * @throws Stop artefact_missing, ambiguous_intent, and those of readArtefact
  */
 export async function resolveArtefact(destination: string, store: string, reference: string): Promise<Artefact> {
@@ -86,14 +129,14 @@ export async function resolveArtefact(destination: string, store: string, refere
     if (newest === null)
       throw new Stop('artefact_missing', `${destination} holds no backup of ${store}`, { destination, store });
     // A newest backup that is damaged is a STOP: which older one is wanted instead is for a person to say
-    return readArtefact(newest.path);
+    return readNamed(destination, newest.name);
   }
-  const names = await artefactNames(destination);
+  const names = await orderedNames(destination);
   const candidates = names.includes(reference) ? [reference] : names.filter((name) => mayBe(name, reference));
   const found: Artefact[] = [];
   for (const name of candidates) {
-    const artefact = await readArtefact(join(destination, name));
-    if (name.startsWith(reference) || artefact.manifest.backupId.startsWith(reference)) found.push(artefact);
+    const artefact = await readNamed(destination, name);
+    if (isNamed(name, reference) || artefact.manifest.backupId.startsWith(reference)) found.push(artefact);
   }
   const [first, second] = found;
   if (first === undefined)
@@ -107,8 +150,14 @@ export async function resolveArtefact(destination: string, store: string, refere
   return first;
 }
 
-/** By its name alone: the name begins so, or the id whose beginning it carries does. */
+/** By its number in full, or by how its name begins: digits alone are never the beginning of a longer number. */
+function isNamed(name: string, reference: string): boolean {
+  const number = numberOf(name);
+  return number !== null && /^\d+$/.test(reference) ? Number(reference) === number : name.startsWith(reference);
+}
+
+/** By its name alone: it is named so, or the id whose beginning it carries begins so. */
 function mayBe(name: string, reference: string): boolean {
   const id = name.slice(name.lastIndexOf('-') + 1);
-  return name.startsWith(reference) || (BACKUP_NAME.test(name) && id.startsWith(reference.slice(0, id.length)));
+  return isNamed(name, reference) || (BACKUP_NAME.test(name) && id.startsWith(reference.slice(0, id.length)));
 }

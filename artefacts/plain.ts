@@ -265,14 +265,11 @@ export async function publishArtefact(
   return { path, manifest, manifestSha256: createHash('sha256').update(bytes).digest('hex') };
 }
 
-/** Names of published artefacts in a destination, oldest first. */
+/** Names of published artefacts in a destination. */
 export async function artefactNames(destination: string): Promise<readonly string[]> {
   try {
     const entries = await readdir(destination, { withFileTypes: true });
-    return entries
-      .filter((entry) => entry.isDirectory() && !entry.name.startsWith('.'))
-      .map((entry) => entry.name)
-      .sort();
+    return entries.filter((entry) => entry.isDirectory() && !entry.name.startsWith('.')).map((entry) => entry.name);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
     throw translateErrno(error, { path: destination });

@@ -114,6 +114,8 @@ export interface Manifest {
   readonly format: typeof MANIFEST_FORMAT;
   readonly layout: 'plain';
   readonly backupId: string;
+  /** One more than the highest in the destination when this one was published: what was published later, whatever the clock. */
+  readonly number: number;
   readonly operation: string;
   readonly store: string;
   readonly createdAt: string;

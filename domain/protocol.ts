@@ -23,7 +23,10 @@ export interface Order {
 export type BackupOrder = Order;
 
 export type RestoreSource =
-  | { readonly kind: 'backup'; /** Id, unique prefix, `latest`, or the path of an artefact. */ readonly backup: string }
+  | {
+      readonly kind: 'backup';
+      /** Id, name or number, unique prefix, `latest`, or the path of an artefact. */ readonly backup: string;
+    }
   | { readonly kind: 'rollback'; /** Id of a rollback point, or `latest`. */ readonly point: string };
 
 export interface PlanOrder extends Order {

@@ -6,7 +6,7 @@ import { formatBytes, formatMillis, table } from '../output.js';
 export function listCommand(): Command {
   return describeCommand({
     name: 'list',
-    summary: 'list the backups of a store, oldest first',
+    summary: 'list the backups of a store in the order in which they were published',
     examples: ['holdfast list shop', 'holdfast list shop --json'],
     exits: [74, 77, 78],
   })

@@ -11,11 +11,14 @@ export function planCommand(): Command {
   return describeCommand({
     name: 'plan',
     summary: 'say what a restore or rollback would do, and what would be lost at most; changes nothing',
-    examples: ['holdfast plan shop latest', 'holdfast plan shop 20261121T1200', 'holdfast plan shop --rollback latest'],
+    examples: ['holdfast plan shop latest', 'holdfast plan shop 42', 'holdfast plan shop --rollback latest'],
     exits: [65, 69, 74, 75, 77, 78],
   })
     .argument('<store>', 'store id')
-    .argument('[backup]', '`latest` (default), a backup id or name, a unique prefix of one, or the path of an artefact')
+    .argument(
+      '[backup]',
+      '`latest` (default), a backup id, name or number, a unique prefix of one, or the path of an artefact',
+    )
     .option('--rollback <point>', 'plan the rollback to a rollback point instead: `latest`, or its id')
     .action(
       async (store: string, backup: string | undefined, options: { readonly rollback?: string }, command: Command) => {

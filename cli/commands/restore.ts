@@ -15,7 +15,7 @@ export function restoreCommand(): Command {
     exits: [65, 69, 73, 74, 75, 77, 78],
   })
     .argument('<store>', 'store id')
-    .argument('<backup>', '`latest`, a backup id or name, a unique prefix of one, or the path of an artefact')
+    .argument('<backup>', '`latest`, a backup id, name or number, a unique prefix of one, or the path of an artefact')
     .option('--confirm <digest>', 'digest of the plan that you have read')
     .option('--operation <uuid>', 'id of the operation: the same id never runs twice')
     .action((store: string, backup: string, options: ReplaceOptions, command: Command) =>

@@ -12,7 +12,7 @@ export function showCommand(): Command {
     exits: [65, 74, 77, 78],
   })
     .argument('<store>', 'store id')
-    .argument('[backup]', '`latest`, a backup id or name, a unique prefix of one, or a path', 'latest')
+    .argument('[backup]', '`latest`, a backup id, name or number, a unique prefix of one, or a path', 'latest')
     .option('--files', 'list every file with its digest')
     .action(async (store: string, backup: string, options: { readonly files?: boolean }, command: Command) => {
       const output = outputOf(command);

@@ -9,11 +9,11 @@ export function verifyCommand(): Command {
   return describeCommand({
     name: 'verify',
     summary: 'check a backup: every byte, and the integrity of every database',
-    examples: ['holdfast verify shop', 'holdfast verify shop 20261121T120000Z-3f2a'],
+    examples: ['holdfast verify shop', 'holdfast verify shop 42'],
     exits: [65, 69, 74, 77, 78],
   })
     .argument('<store>', 'store id')
-    .argument('[backup]', '`latest`, a backup id or name, a unique prefix of one, or a path', 'latest')
+    .argument('[backup]', '`latest`, a backup id, name or number, a unique prefix of one, or a path', 'latest')
     .action(async (store: string, backup: string, _options: object, command: Command) => {
       const output = outputOf(command);
       await withHoldfast(command, [store], async (holdfast) => {

@@ -49,6 +49,7 @@ export const manifestSchema = z.strictObject({
   format: z.literal(MANIFEST_FORMAT),
   layout: z.literal('plain'),
   backupId: z.uuid(),
+  number: z.number().int().min(1),
   operation: z.uuid(),
   store: z.string(),
   createdAt: z.iso.datetime(),

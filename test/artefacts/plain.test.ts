@@ -4,7 +4,7 @@ import { appendFile, mkdir, mkdtemp, readdir, rename, rm, symlink, unlink, write
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { backupName, listArtefacts, newestArtefact, resolveArtefact } from '../../artefacts/catalogue.js';
+import { backupName, listArtefacts, newestArtefact, nextNumber, resolveArtefact } from '../../artefacts/catalogue.js';
 import {
   assertTreeMatches,
   beginArtefact,
@@ -38,6 +38,7 @@ function manifestOf(backupId: string, createdAt: string, store = 'shop', entries
     format: MANIFEST_FORMAT,
     layout: 'plain',
     backupId,
+    number: IDS.findIndex((id) => id === backupId) + 1,
     operation: backupId,
     store,
     createdAt,
@@ -79,8 +80,7 @@ function manifestOf(backupId: string, createdAt: string, store = 'shop', entries
 }
 
 async function publish(manifest: Manifest): Promise<string> {
-  const name = backupName(manifest.createdAt, manifest.backupId);
-  const partial = join(destination, partialName(manifest.store, manifest.host, name));
+  const partial = join(destination, partialName(manifest.store, manifest.host, manifest.backupId));
   await beginArtefact(partial);
   await mkdir(join(partial, 'data/data'));
   await writeFile(join(partial, 'data/data/f.txt'), 'hi');
@@ -88,7 +88,7 @@ async function publish(manifest: Manifest): Promise<string> {
   database.pragma('journal_mode = wal');
   database.exec('CREATE TABLE t (x)');
   database.close();
-  return (await publishArtefact(partial, destination, name, manifest)).path;
+  return (await publishArtefact(partial, destination, backupName(manifest), manifest)).path;
 }
 
 async function codeOf(work: Promise<unknown>): Promise<string> {
@@ -106,7 +106,7 @@ const matches = async (path: string): Promise<string> => codeOf(readArtefact(pat
 describe('a published artefact', () => {
   test('has nothing beside it, and matches its manifest', async () => {
     const path = await publish(manifestOf(IDS[0], '2026-01-02T03:04:05.000Z'));
-    expect(await readdir(destination)).toEqual(['20260102T030405Z-0b6f1f8e']);
+    expect(await readdir(destination)).toEqual(['000001-20260102T030405Z-0b6f1f8e']);
     expect(await matches(path)).toBe('passes');
   });
 
@@ -223,13 +223,70 @@ describe('the catalogue', () => {
     await publish(manifestOf(IDS[1], '2026-01-03T03:04:05.000Z'));
     await publish(manifestOf(IDS[2], '2026-01-04T03:04:05.000Z', 'other'));
   });
+  const numbered = (number: number, createdAt: string, id = `${number}`.padStart(8, 'e')): Manifest => ({
+    ...manifestOf(`${id}-3b0e-4a52-9d1c-0d7c1a2b3c4d`, createdAt),
+    number,
+  });
   const find = async (reference: string): Promise<string> =>
     (await resolveArtefact(destination, 'shop', reference)).manifest.backupId;
 
-  test('finds latest of the store, a name, an id, and a unique prefix of either', async () => {
-    expect([await find('latest'), await find('20260102'), await find(IDS[1]), await find('0b6f1f8e-aaaa')].join()).toBe(
-      [IDS[1], IDS[0], IDS[1], IDS[1]].join(),
+  test('finds latest of the store, a number, a name, an id, and a unique prefix of either', async () => {
+    const found: string[] = [];
+    for (const reference of ['latest', '1', '000001', '000001-2026', IDS[1], '0b6f1f8e-aaaa'])
+      found.push(await find(reference));
+    expect(found).toEqual([IDS[1], IDS[0], IDS[0], IDS[0], IDS[1], IDS[1]]);
+  });
+
+  test('numbers a backup one above the highest, whichever store has it and whatever else lies there', async () => {
+    expect(await nextNumber(destination)).toBe(4);
+    await mkdir(join(destination, '.partial-shop.x.000009-20260102T030405Z-0b6f1f8e'));
+    await mkdir(join(destination, '20990102T030405Z-0b6f1f8e'));
+    expect(await nextNumber(destination)).toBe(4);
+    expect(await nextNumber(join(destination, 'none'))).toBe(1);
+  });
+
+  test('orders by number: a backup that was made while the clock was ahead is `latest` until the next one', async () => {
+    const ahead = numbered(4, '2099-01-01T00:00:00.000Z');
+    await publish(ahead);
+    expect(await find('latest')).toBe(ahead.backupId);
+    const next = numbered(5, '2026-01-05T03:04:05.000Z');
+    await publish(next);
+    expect(await find('latest')).toBe(next.backupId);
+    expect((await listArtefacts(destination, 'shop')).map(({ number }) => number)).toEqual([1, 2, 4, 5]);
+  });
+
+  test('orders numbers as numbers, and of one number the earlier instant, then the lesser id, first', async () => {
+    const rest = [
+      numbered(1_000_000, '2026-01-06T00:00:00.000Z', 'aaaaaaaa'),
+      numbered(999_999, '2026-01-07T00:00:00.000Z', 'cccccccc'),
+      numbered(999_999, '2026-01-07T00:00:00.000Z', 'bbbbbbbb'),
+      numbered(999_999, '2026-01-06T00:00:00.000Z', 'dddddddd'),
+    ];
+    for (const manifest of rest) await publish(manifest);
+    const names = (await listArtefacts(destination, 'shop')).map(({ backupId }) => backupId?.slice(0, 8));
+    expect(names.slice(2)).toEqual(['dddddddd', 'bbbbbbbb', 'cccccccc', 'aaaaaaaa']);
+    expect((await find('latest')).slice(0, 8)).toBe('aaaaaaaa');
+    // Digits are a number in full, never the beginning of a longer one
+    await publish(numbered(100_000, '2026-01-08T00:00:00.000Z', 'abababab'));
+    expect((await find('100000')).slice(0, 8)).toBe('abababab');
+  });
+
+  test('refuses a number that is also the beginning of another id', async () => {
+    await publish(numbered(4, '2026-01-05T03:04:05.000Z', '2ccccccc'));
+    expect(await codeOf(resolveArtefact(destination, 'shop', '2'))).toBe('ambiguous_intent');
+    expect(await find('000002')).toBe(IDS[1]);
+  });
+
+  test('does not take a backup for a later one because somebody has renamed it', async () => {
+    await rename(
+      join(destination, '000001-20260102T030405Z-0b6f1f8e'),
+      join(destination, '000009-20260102T030405Z-0b6f1f8e'),
     );
+    expect(await codeOf(resolveArtefact(destination, 'shop', 'latest'))).toBe('manifest_invalid');
+    expect((await listArtefacts(destination, 'shop')).at(-1)?.stop?.message).toMatch(/is the backup 000001-/);
+    // A name that claims nothing is as good as any
+    await rename(join(destination, '000009-20260102T030405Z-0b6f1f8e'), join(destination, 'kept'));
+    expect([await find('latest'), await find('kept')]).toEqual([IDS[1], IDS[0]]);
   });
 
   test('refuses what names two backups, or none', async () => {

@@ -7,6 +7,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -15,6 +16,7 @@ import {
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import { listArtefacts } from '../../artefacts/catalogue.js';
 import { STEPS } from '../../domain/steps.js';
 import { eventually, stopOf, useEngine } from '../support/engine.js';
 import { startWriter } from '../support/processes.js';
@@ -35,6 +37,24 @@ describe.skipIf(requires('temporal'))('backup', () => {
     expect(store.leftovers()).toEqual([]);
     expect(store.hooksRun()).toEqual(['quiesce', 'resume']);
     expect(await store.digest()).toBe(before);
+  });
+
+  test('backup.package: a backup that was made while the clock was ahead is not the latest once there is a next one', async () => {
+    const store = makeStore(engine(), 'ahead');
+    const { artefact, backupId } = await store.backup();
+    const ahead = { ...store.manifest(artefact), createdAt: '2099-01-01T00:00:00.000Z' };
+    writeFileSync(join(artefact, 'manifest.json'), JSON.stringify(ahead));
+    const name = `000001-20990101T000000Z-${backupId.slice(0, 8)}`;
+    renameSync(artefact, join(store.destination, name));
+    store.addItem('newer');
+    const next = await store.backup();
+    expect(store.manifest(next.artefact).number).toBe(2);
+    expect((await store.plan()).plan.source.id).toBe(next.backupId);
+    store.addItem('lost');
+    await store.restore();
+    expect(store.items().at(-1)).toBe('newer');
+    const listed = await listArtefacts(store.destination, store.name);
+    expect(listed.map(({ name: each }) => each)).toEqual([name, next.artefact.split('/').at(-1)]);
   });
 
   test('backup.plan: a link, a FIFO, an absent member and a file without the header are refused, each by its code', async () => {

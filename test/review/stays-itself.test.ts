@@ -189,6 +189,7 @@ function makeArtefact(...more: readonly Record<string, unknown>[]): string {
     format: 'holdfast-manifest-1',
     layout: 'plain',
     backupId: id,
+    number: 1,
     operation: id,
     store: 'shop',
     createdAt: '2026-01-01T00:00:00Z',
