@@ -8,7 +8,7 @@ import type { RunState } from '../control/lock.js';
 import { settleOperation } from '../control/recovery.js';
 import { pruneRollbackPoints } from '../control/rollback-points.js';
 import { dismissGuard } from '../control/guard.js';
-import type { LockGrant } from '../domain/protocol.js';
+import type { LockGrant, Settlement } from '../domain/protocol.js';
 import { compensation, step } from './step.js';
 import type { ActivityDependencies, GrantedInput, StepInput } from './step.js';
 
@@ -59,10 +59,11 @@ export type SettleInput = StepInput & { readonly grant: LockGrant | null; readon
 
 /** The compensation of every protocol. Nothing to do when the lock is not this run's any more. */
 export const settle = (dependencies: ActivityDependencies) =>
-  compensation(dependencies, async (input: SettleInput, { room }) => {
+  compensation(dependencies, async (input: SettleInput, { room }): Promise<Settlement> => {
     const runId = activityInfo().workflowExecution?.runId;
     if (runId === undefined) throw new Error('defect: a step outside a workflow');
     const settled = await settleOperation(room, input.operation, runId, input.outcome);
     dismissGuard(input.operation);
-    return { undone: settled?.undone ?? false, finished: settled?.finished ?? false, hooks: settled?.hooks ?? [] };
+    const { undone = false, finished = false, hooks = [], stagingDropped = 0 } = settled ?? {};
+    return { undone, finished, hooks, stagingDropped };
   });

@@ -11,7 +11,7 @@ import type { WorkflowHandle } from '@temporalio/client';
 import { ApplicationFailure, CancelledFailure, TemporalFailure } from '@temporalio/common';
 import { LIMITS } from '../domain/limits.js';
 import { WORKFLOW_QUEUE, executionId, requestId } from '../domain/names.js';
-import { checkOrder, isStoreName } from '../domain/protocol.js';
+import { checkOrder, isStoreName, settledMessage, settlementDetails } from '../domain/protocol.js';
 import type {
   BackupOrder,
   BackupReport,
@@ -28,6 +28,7 @@ import type {
 import { Stop, isStopCode } from '../domain/stop.js';
 import type { StopDetails } from '../domain/stop.js';
 import type { EngineSession } from './connection.js';
+import { settlementOf } from './settlement.js';
 
 export interface OperationOptions {
   /** Host of the store; the session's own by default. */
@@ -190,11 +191,24 @@ function operationOf<Report>(
       try {
         return (await handle.result()) as Report;
       } catch (error) {
-        throw asRefusal(error);
+        const refusal = asRefusal(error);
+        if (!(refusal instanceof Stop) || refusal.code !== 'cancelled') throw refusal;
+        throw await withSettlement(session, refusal, handle.workflowId, runId);
       }
     },
     cancel: async () => void (await handle.cancel()),
   };
+}
+
+/** Where the engine can't be asked any more, that the run was cancelled is known all the same. */
+async function withSettlement(session: EngineSession, stop: Stop, workflowId: string, runId: string): Promise<Stop> {
+  try {
+    const settlement = await settlementOf(session.client, workflowId, runId);
+    return new Stop(stop.code, settledMessage(stop.message, settlement), settlementDetails(settlement));
+  } catch (error) {
+    if (error instanceof ServiceError) return stop;
+    throw error;
+  }
 }
 
 /** The STOP that ended a run, or the defect. */

@@ -5,6 +5,7 @@ import { LIMITS } from './limits.js';
 import type { CutReport, Epoch } from './manifest.js';
 import type { RestorePlan } from './plan.js';
 import { Stop } from './stop.js';
+import type { StopDetails } from './stop.js';
 import type { StepId } from './steps.js';
 
 /** What every order names. `operation` is a UUID made by whoever asks: the same operation never runs twice. */
@@ -76,6 +77,28 @@ export interface Progress {
 export interface StepTime {
   readonly step: string;
   readonly millis: number;
+}
+
+/** What was paid of what a run owed that did not end well. */
+export interface Settlement {
+  readonly undone: boolean;
+  readonly finished: boolean;
+  /** Hooks that were run for it, in order. */
+  readonly hooks: readonly string[];
+  readonly stagingDropped: number;
+}
+
+/**
+ * For the details of a STOP. `settled`: `undone`, `finished` (it had been committed before it was cut short, so what was
+ * asked for has come about), or `ended` (nothing of the live store had been touched).
+ */
+export function settlementDetails({ undone, finished, hooks, stagingDropped }: Settlement): StopDetails {
+  return { settled: finished ? 'finished' : undone ? 'undone' : 'ended', hooksRun: hooks, stagingDropped };
+}
+
+/** What was asked for has come about although the run was cut short. */
+export function settledMessage(message: string, { finished }: Settlement): string {
+  return finished ? `${message}; it had been committed, and was finished` : message;
 }
 
 export interface BackupReport {

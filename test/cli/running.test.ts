@@ -50,7 +50,12 @@ describe('a backup that runs', () => {
     });
     const ended = await backup.ended;
     expect(ended).toMatchObject({ status: 75, stderr: '' });
-    expect(jsonLines(ended).last).toMatchObject({ type: 'error', code: 'cancelled', exit: 75 });
+    expect(jsonLines(ended).last).toMatchObject({
+      type: 'error',
+      code: 'cancelled',
+      exit: 75,
+      details: { settled: 'ended', hooksRun: ['resume'], stagingDropped: 0 },
+    });
     expect(await watch.ended).toMatchObject({ status: 0, stdout: '1 run ended\n' });
     await expectUndone(store);
   });
@@ -78,7 +83,7 @@ describe('a backup that runs', () => {
     backup.signal('SIGINT');
     const { status, stderr } = await backup.ended;
     expect(stderr).toMatch(
-      /\ncancelling: the protocol undoes what it has done[^\n]*\n(.*\n)*STOP cancelled: the operation was cancelled\n/,
+      /\ncancelling: the protocol undoes what it has done[^\n]*\n(.*\n)*STOP cancelled: the operation was cancelled\n {2}settled: ended\n {2}hooksRun: resume\n/,
     );
     expect(status).toBe(75);
     await expectUndone(store);

@@ -249,7 +249,10 @@ describe.skipIf(requires('temporal'))('restore', () => {
       expect(store.isFenced()).toBe(hook === 'caches');
       // The execution, not the request that waits for it
       expect(await engine().holdfast.cancel(store.name)).toEqual({ workflowId: `holdfast/${store.name}` });
-      expect((await stopOf(running.result())).code).toBe('cancelled');
+      expect(await stopOf(running.result())).toMatchObject({
+        code: 'cancelled',
+        details: { settled: hook === 'caches' ? 'undone' : 'ended', hooksRun: ['attach'], stagingDropped: 1 },
+      });
       hold.letGo();
       expect(await store.digest()).toBe(before);
       expect(store.hooksRun().at(-1)).toBe('attach');
@@ -257,6 +260,20 @@ describe.skipIf(requires('temporal'))('restore', () => {
       expect(store.rollbackPoints()).toEqual([]);
     },
   );
+
+  test('settle: a restore that is cancelled once it has committed comes to its end', async () => {
+    const store = makeStore(engine(), 'late', { hooks: ['detach', 'attach'] });
+    await store.backup();
+    store.addItem('newer');
+    const hold = store.holdHook('attach');
+    const running = await store.startRestore();
+    await hold.held();
+    await running.cancel();
+    hold.letGo();
+    expect(await running.result()).toMatchObject({ protocol: 'restore' });
+    expect(store.items()).toHaveLength(3);
+    expect(store.leftovers()).toEqual([]);
+  });
 
   test('settle: a request that is cancelled takes its execution along', async () => {
     const store = makeStore(engine(), 'abandoned', { hooks: ['detach', 'attach', 'caches'] });
@@ -266,7 +283,7 @@ describe.skipIf(requires('temporal'))('restore', () => {
     const running = await store.startRestore();
     await hold.held();
     await running.cancel();
-    expect((await stopOf(running.result())).code).toBe('cancelled');
+    expect(await stopOf(running.result())).toMatchObject({ code: 'cancelled', details: { settled: 'undone' } });
     hold.letGo();
     await eventually('the execution is undone', async () => (await engine().holdfast.running(store.name)).length === 0);
     expect(await store.digest()).toBe(before);

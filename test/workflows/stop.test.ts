@@ -40,7 +40,7 @@ describe('a failure of a step', () => {
   test('that is a cancellation stays one', () => {
     const cancelled = activityFailure(new CancelledFailure('cancelled'));
     expect(asStop(cancelled)).toBe(cancelled);
-    expect(withSettlement(cancelled, { undone: true, finished: false })).toBe(cancelled);
+    expect(withSettlement(cancelled, { undone: true, finished: false, hooks: [], stagingDropped: 0 })).toBe(cancelled);
   });
 
   test('that is a defect stays itself', () => {
@@ -61,8 +61,15 @@ describe('a failure of a step', () => {
     [{ undone: true, finished: false }, 'undone'],
     [{ undone: false, finished: false }, 'ended'],
   ] as const)('settled with %j says so', (settlement, settled) => {
-    const failure = withSettlement(timedOut('HEARTBEAT'), settlement) as ApplicationFailure;
-    expect(failure.details?.[0]).toMatchObject({ code: 'worker_lost', details: { settled } });
+    const failure = withSettlement(timedOut('HEARTBEAT'), {
+      ...settlement,
+      hooks: ['attach'],
+      stagingDropped: 1,
+    }) as ApplicationFailure;
+    expect(failure.details?.[0]).toMatchObject({
+      code: 'worker_lost',
+      details: { settled, hooksRun: ['attach'], stagingDropped: 1 },
+    });
     expect(failure.message.includes('it had been committed, and was finished')).toBe(settlement.finished);
   });
 });

@@ -7,6 +7,8 @@ import {
   TimeoutFailure,
   isCancellation,
 } from '@temporalio/workflow';
+import { settledMessage, settlementDetails } from '../../domain/protocol.js';
+import type { Settlement } from '../../domain/protocol.js';
 import { Stop, stopModel } from '../../domain/stop.js';
 import type { StopCode, StopModel } from '../../domain/stop.js';
 
@@ -57,22 +59,15 @@ export function isRefusal(error: unknown): boolean {
   );
 }
 
-/**
- * Adds to a STOP how the run was settled: `undone`, `finished` (it had been committed before it was cut short, so what
- * was asked for has come about), or `ended` (nothing of the live store had been touched).
- */
-export function withSettlement(
-  error: unknown,
-  { undone, finished }: { readonly undone: boolean; readonly finished: boolean },
-): unknown {
+/** Adds to a STOP how the run was settled. A cancellation has no details: client/settlement.ts reads its history. */
+export function withSettlement(error: unknown, settlement: Settlement): unknown {
   const failure = asStop(error);
   if (isCancellation(error) || !(failure instanceof ApplicationFailure)) return error;
   const model = failure.details?.[0] as StopModel | undefined;
-  const settled = finished ? 'finished' : undone ? 'undone' : 'ended';
-  const message = finished ? `${failure.message}; it had been committed, and was finished` : failure.message;
+  const message = settledMessage(failure.message, settlement);
   return ApplicationFailure.nonRetryable(message, failure.type ?? undefined, {
     ...model,
     message,
-    details: { ...model?.details, settled },
+    details: { ...model?.details, ...settlementDetails(settlement) },
   });
 }

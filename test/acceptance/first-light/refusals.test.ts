@@ -211,7 +211,14 @@ describe.skipIf(requires('temporal'))('first light', () => {
         exit,
         safe,
         remedy,
-        details: { root: 'data', path: 'absent', step: 'backup.plan', settled: 'ended' },
+        details: {
+          root: 'data',
+          path: 'absent',
+          step: 'backup.plan',
+          settled: 'ended',
+          hooksRun: [],
+          stagingDropped: 0,
+        },
       },
     ]);
     expect(await stopOf(run.result())).toMatchObject({
