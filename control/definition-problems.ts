@@ -50,9 +50,10 @@ function placeOf(lines: LineCounter, node: Node | undefined): { readonly line: n
   return { line: Math.max(line, 1), column: Math.max(col, 1) };
 }
 
-function aboutWhole(document: Document, issue: DefinitionIssue): string {
-  if (document.contents === null) return 'the file is empty';
-  return isMap(document.contents) ? issue.message : 'the file is no mapping of keys to values';
+function aboutWhole({ contents }: Document, issue: DefinitionIssue): string {
+  if (isMap(contents)) return issue.message;
+  const isNothing = contents === null || (isScalar(contents) && contents.value === null);
+  return `${isNothing ? 'nothing is defined' : 'no keys'}: a definition is \`key: value\`, from \`holdfast: 1\` on`;
 }
 
 function aboutValue(document: Document, path: Path, issue: DefinitionIssue): string {

@@ -76,8 +76,8 @@ backups:
   });
 
   test.each([
-    ['an empty file', '', /:1:1: the file is empty$/m],
-    ['a list', '- a\n', /:1:1: the file is no mapping of keys to values$/m],
+    ['an empty file', '', /:1:1: nothing is defined: a definition is /m],
+    ['a list', '- a\n', /:1:1: no keys: a definition is /m],
     ['no YAML', 'store: [\n', /:2:1: Flow sequence/m],
     ['a key twice', 'store: a\nstore: b\n', /:2:1: Map keys must be unique$/m],
     ['an alias', 'holdfast: &one 1\nstore: *one\n', /:2:8: an alias: write out what it stands for$/m],

@@ -147,6 +147,10 @@ describe('a definition', () => {
     ['a relative root', yaml('one', { root: 'srv' }), 5, /absolute/],
     ['no YAML', 'holdfast: 1\nstore: [one\n', 3, /./],
     ['an alias', 'holdfast: 1\nstore: &name one\nroots: *name\n', 3, /alias/],
+    ['nothing in it', '', 1, /^nothing is defined: a definition is `key: value`/],
+    ['nothing but a comment', '# to come\n', 1, /^nothing is defined/],
+    ['a list', '- holdfast: 1\n', 1, /^no keys: a definition is/],
+    ['a word', '\nshop\n', 2, /^no keys/],
     ['a key twice', 'holdfast: 1\nstore: one\nstore: two\n', 3, /unique/i],
   ])('with %s is definition_invalid and names the line', (_what, text, line, problem) => {
     try {
@@ -155,8 +159,10 @@ describe('a definition', () => {
     } catch (error) {
       if (!(error instanceof Stop)) throw error;
       expect(error.code).toBe('definition_invalid');
-      expect(error.message).toMatch(new RegExp(`^/etc/one.yaml:${line}: `));
-      expect(error.message).toMatch(problem);
+      const place = `/etc/one.yaml:${line}: `;
+      expect(error.message.slice(0, place.length)).toBe(place);
+      expect(error.message.slice(place.length)).toMatch(problem);
+      expect(error.message).not.toContain(': : ');
     }
   });
 
