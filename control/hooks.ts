@@ -16,8 +16,9 @@ export interface HookContext {
 /** What a hook inherits: enough to find programs and a locale, nothing secret of the worker. */
 const INHERITED = ['PATH', 'HOME', 'LANG', 'LC_ALL', 'TZ', 'USER', 'LOGNAME', 'XDG_RUNTIME_DIR'] as const;
 
-/** How long after its exit a hook's last output is still waited for. */
+/** Of a hook's last line in a message. */
 const LINE_CHARS_MAX = 200;
+/** How long after its exit a hook's last output is still waited for. */
 const PIPE_GRACE_MILLIS = 250;
 
 /**
