@@ -1,13 +1,17 @@
 // doctor: can this store be cut and exchanged here, and if not, how is that mended. Looks, changes nothing.
-import { accessSync, constants, existsSync } from 'node:fs';
+import { accessSync, constants, existsSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
-import type { StoreDefinition } from '../domain/definition.js';
+import { HOOK_NAMES } from '../domain/definition.js';
+import type { HookName, RootDefinition, StoreDefinition } from '../domain/definition.js';
 import { STOPS, Stop } from '../domain/stop.js';
+import { hasErrno, translateErrno } from '../files/errors.js';
 import { assertPatternsMatch, listedBy, selectMembers } from '../files/members.js';
+import type { Members } from '../files/members.js';
 import { assertSupportedFilesystem, filesystemKind } from '../files/mounts.js';
 import { findUsers } from '../files/in-use.js';
 import { walkTree } from '../files/walk.js';
 import { readAudit } from './audit.js';
+import { lookForTables } from './doctor-tables.js';
 import { readStatus } from './status.js';
 import { roomOf } from './store-room.js';
 import type { StoreRoom } from './store-room.js';
@@ -19,12 +23,14 @@ export interface Finding {
   readonly remedy?: string;
 }
 
+type Found = Omit<Finding, 'check'>;
+
 /** Every check of one store; none stops the others. */
 export async function examineStore(definition: StoreDefinition): Promise<readonly Finding[]> {
   const findings: Finding[] = [];
-  const check = async (name: string, look: () => Promise<Finding | Omit<Finding, 'check'>>): Promise<void> => {
+  const check = async (name: string, look: () => Promise<Found | readonly Found[]>): Promise<void> => {
     try {
-      findings.push({ check: name, ...(await look()) });
+      for (const found of [await look()].flat()) findings.push({ check: name, ...found });
     } catch (error) {
       if (!(error instanceof Stop)) throw error;
       findings.push({
@@ -48,8 +54,10 @@ export async function examineStore(definition: StoreDefinition): Promise<readonl
       await assertSupportedFilesystem(root.path);
       return { state: 'good', what: await filesystemKind(root.path) };
     });
+    let seen: Members | undefined;
     await check(`members of ${root.name}`, async () => {
       const members = selectMembers(root, await walkTree(root.path, { detectDatabases: listedBy(root) }));
+      seen = members;
       assertPatternsMatch(root, members);
       const unlisted = members.databases.filter((database) => !database.listed).map(({ entry }) => entry.path);
       const what = `${members.databases.length} databases, ${members.files.length} files, ${members.outside.length} entries outside (a restore carries them over)`;
@@ -61,6 +69,13 @@ export async function examineStore(definition: StoreDefinition): Promise<readonl
             remedy: 'list these databases, to have their tables checked',
           };
     });
+    // What could not be selected has been told
+    const members = seen;
+    if (members !== undefined) await check(`tables of ${root.name}`, async () => checkTables(root, members));
+  }
+  for (const name of HOOK_NAMES) {
+    const program = definition.hooks[name]?.argv[0];
+    if (program !== undefined) await check(`hook ${name}`, async () => checkProgram(name, program));
   }
   await check('destination', async () => checkDestination(definition.backup.destination));
   await check('in use', async () => checkUsers(definition));
@@ -75,7 +90,39 @@ export async function examineStore(definition: StoreDefinition): Promise<readonl
   return findings;
 }
 
-function checkDestination(destination: string): Omit<Finding, 'check'> {
+async function checkTables(root: RootDefinition, members: Members): Promise<readonly Found[]> {
+  const { databases, problems } = await lookForTables(root, members);
+  if (problems.length > 0) return problems.map((problem) => ({ state: 'stop', ...problem }));
+  if (databases === 0) return [];
+  return [
+    { state: 'good', what: `every table and column that the definition names is there, in ${databases} databases` },
+  ];
+}
+
+/** Looks at the program that hooks.ts would start, and starts nothing. */
+function checkProgram(name: HookName, program: string): Found {
+  const problem = programProblem(program);
+  if (problem === null) return { state: 'good', what: `${program} can be executed` };
+  return {
+    state: 'stop',
+    what: `${program} ${problem}: the hook would be STOP hook_failed`,
+    remedy: `install it, make it executable for the user of the worker, or correct hooks.${name}.argv`,
+  };
+}
+
+function programProblem(program: string): string | null {
+  try {
+    if (!statSync(program).isFile()) return 'is no file';
+    accessSync(program, constants.X_OK);
+    return null;
+  } catch (error) {
+    if (hasErrno(error, 'ENOENT', 'ENOTDIR')) return 'does not exist';
+    if (hasErrno(error, 'EACCES')) return "can't be executed";
+    throw translateErrno(error, { path: program });
+  }
+}
+
+function checkDestination(destination: string): Found {
   let existing = destination;
   while (!existsSync(existing)) existing = dirname(existing);
   try {
@@ -89,7 +136,7 @@ function checkDestination(destination: string): Omit<Finding, 'check'> {
   };
 }
 
-async function checkUsers(definition: StoreDefinition): Promise<Omit<Finding, 'check'>> {
+async function checkUsers(definition: StoreDefinition): Promise<Found> {
   const { users, cannotTell } = await findUsers(
     definition.roots.map((root) => root.path),
     [],
@@ -116,7 +163,7 @@ async function checkUsers(definition: StoreDefinition): Promise<Omit<Finding, 'c
       };
 }
 
-async function checkState(room: StoreRoom): Promise<Omit<Finding, 'check'>> {
+async function checkState(room: StoreRoom): Promise<Found> {
   const status = await readStatus(room);
   if (status.fence !== null)
     return { state: 'stop', what: `fenced since ${status.fence.since}`, remedy: STOPS.fenced.remedy };

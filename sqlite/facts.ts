@@ -19,6 +19,8 @@ export interface FactsRequest {
   readonly foreignKeys: boolean;
   /** Digest rows only up to this value, or to the last row if that comes first; null: none. What is not named, whole. */
   readonly appendOnlyUpTo?: readonly Pick<AppendOnlyFact, 'table' | 'column' | 'upTo'>[];
+  /** Only whether every table and column that is named here is there: no row is read, and of no table facts are told. */
+  readonly namesOnly?: boolean;
 }
 
 interface TableRow {
@@ -33,6 +35,7 @@ interface TableRow {
 export function readFacts(connection: Database.Database, request: FactsRequest): DatabaseFacts {
   connection.exec('BEGIN');
   try {
+    if (request.namesOnly === true) return requireNames(connection, request);
     const tables = listTables(connection);
     requireTables(request, tables);
     const ordinary = tables.filter(({ type }) => type !== 'virtual').map(({ name }) => name);
@@ -50,6 +53,21 @@ export function readFacts(connection: Database.Database, request: FactsRequest):
   } finally {
     if (connection.inTransaction) connection.exec('ROLLBACK');
   }
+}
+
+function requireNames(connection: Database.Database, request: FactsRequest): DatabaseFacts {
+  const { path, sequences, appendOnly, migrations } = request;
+  requireTables(request, listTables(connection));
+  for (const { table, column } of [...sequences, ...appendOnly]) requireColumn(connection, path, table, column);
+  if (migrations !== null) requireColumn(connection, path, migrations.table, migrations.orderBy);
+  return {
+    pageSizeBytes: Number(connection.pragma('page_size', { simple: true })),
+    journalMode: String(connection.pragma('journal_mode', { simple: true })),
+    tables: [],
+    sequences: [],
+    appendOnly: [],
+    migrations: null,
+  };
 }
 
 function listTables(connection: Database.Database): readonly TableRow[] {

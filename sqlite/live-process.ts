@@ -31,7 +31,8 @@ async function readOne(request: FactsRequest, send: (event: LiveEvent) => void):
     }
   } catch (error) {
     const translated = translateSqlite(error, request.path);
-    if (translated instanceof Stop) return { unreadable: translated.code };
+    if (translated instanceof Stop)
+      return { unreadable: translated.code, message: translated.message, details: translated.details };
     throw translated;
   }
 }

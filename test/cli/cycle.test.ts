@@ -318,8 +318,16 @@ describe('doctor', () => {
     const store = makeStore(engine(), 'sound');
     const { status, stdout } = await holdfast('doctor', store.name);
     expect(status).toBe(0);
-    for (const check of ['exchange', 'filesystem of data', 'members of data', 'destination', 'in use', 'state'])
-      expect(stdout).toMatch(new RegExp(`^  good  ${check}: `, 'm'));
+    const checks = [
+      'exchange',
+      'filesystem of data',
+      'members of data',
+      'hook detach',
+      'destination',
+      'in use',
+      'state',
+    ];
+    for (const check of checks) expect(stdout).toMatch(new RegExp(`^  good  ${check}: `, 'm'));
   });
 
   test('is 78 with a remedy where a root or the destination is not fit, and looks on', async () => {

@@ -44,6 +44,26 @@ test('a live database under an open transaction has the facts of its copy, and i
   expect(childrenRunning('live-process.js')).toEqual([]);
 });
 
+test('asked for names only, it finds a table or a column that is gone, and reads no row', async () => {
+  const path = stage.database('a.db', { rows: 3 });
+  const names: FactsRequest = { ...request(path), namesOnly: true };
+  const gone = { table: 'chain', column: 'gone' };
+  const answers = await readLiveFacts([
+    names,
+    { ...names, requiredTables: ['chain', 'other'] },
+    { ...names, sequences: [gone] },
+    { ...names, appendOnly: [gone] },
+    { ...names, migrations: { table: 'chain', orderBy: 'gone' } },
+  ]);
+  expect(answers[0]).toMatchObject({ facts: { tables: [], sequences: [], appendOnly: [], migrations: null } });
+  expect(answers.slice(1)).toMatchObject([
+    { unreadable: 'required_table_missing', details: { missing: ['other'] } },
+    { unreadable: 'definition_invalid', details: gone },
+    { unreadable: 'definition_invalid', details: gone },
+    { unreadable: 'definition_invalid', details: gone },
+  ]);
+});
+
 test('what cannot be read says why, in order, and does not hide the others', async () => {
   const good = stage.database('good.db', { rows: 1 });
   const hot = stage.database('hot.db', { journalMode: 'delete', rows: 200 });

@@ -1,0 +1,96 @@
+// doctor: what would refuse a backup or a restore is found before one is asked for, each with its remedy.
+import { chmodSync, existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import Database from 'better-sqlite3';
+import { describe, expect, test } from 'vitest';
+import { examineStore } from '../../control/doctor.js';
+import type { Finding } from '../../control/doctor.js';
+import type { StoreDefinition } from '../../domain/definition.js';
+import { storeDefinitionSchema, toStoreDefinition } from '../../domain/schema/definition.js';
+import type { StoreDefinitionInput } from '../../domain/schema/definition.js';
+import { temporaryDirectory } from './room.js';
+
+function definitionIn(directory: string, changed: (root: string) => Partial<StoreDefinitionInput>): StoreDefinition {
+  const root = join(directory, 'live');
+  const backup = { destination: join(directory, 'backups') };
+  return toStoreDefinition(
+    storeDefinitionSchema.parse({ holdfast: 1, store: 'tested', roots: {}, backup, ...changed(root) }),
+  );
+}
+
+const of = (findings: readonly Finding[], check: string): readonly Finding[] =>
+  findings.filter((finding) => finding.check === check);
+
+describe('hooks', () => {
+  test('whose program is absent, a directory or not executable are told, each with its remedy, and none is run', async () => {
+    const directory = temporaryDirectory();
+    const program = join(directory, 'stop.sh');
+    const ran = join(directory, 'ran');
+    writeFileSync(program, `#!/bin/sh\n: > '${ran}'\n`, { mode: 0o644 });
+    mkdirSync(join(directory, 'live'));
+    const definition = definitionIn(directory, (root) => ({
+      roots: { data: { path: root, trees: [{}] } },
+      hooks: {
+        detach: { argv: [program] },
+        attach: { argv: [join(directory, 'absent'), 'start'] },
+        caches: { argv: [directory] },
+      },
+    }));
+    const found = await examineStore(definition);
+    expect(['detach', 'attach', 'caches'].flatMap((name) => of(found, `hook ${name}`))).toMatchObject([
+      { state: 'stop', what: expect.stringContaining(`${program} can't be executed`) },
+      {
+        state: 'stop',
+        what: expect.stringContaining('absent does not exist'),
+        remedy: expect.stringContaining('hooks.attach.argv'),
+      },
+      { state: 'stop', what: expect.stringContaining(`${directory} is no file`) },
+    ]);
+    chmodSync(program, 0o755);
+    expect(of(await examineStore(definition), 'hook detach')).toMatchObject([{ state: 'good' }]);
+    expect(existsSync(ran)).toBe(false);
+  });
+});
+
+describe('databases', () => {
+  test('that lack what the definition names are told one by one, and are not changed by the look', async () => {
+    const directory = temporaryDirectory();
+    const root = join(directory, 'live');
+    mkdirSync(root);
+    const writers = ['a.db', 'b.db', 'c.db'].map((name) => {
+      const database = new Database(join(root, name));
+      database.pragma('journal_mode = wal');
+      database.exec('CREATE TABLE item (id INTEGER PRIMARY KEY)');
+      return database;
+    });
+    const before = readdirSync(root);
+    const define = (changed: Partial<StoreDefinitionInput['roots'][string]>): StoreDefinition =>
+      definitionIn(directory, (path) => ({ roots: { data: { path, ...changed } } }));
+    const look = async (definition: StoreDefinition): Promise<readonly Finding[]> =>
+      of(await examineStore(definition), 'tables of data');
+    expect(
+      await look(
+        define({
+          databases: [
+            { path: 'a.db', requiredTables: ['item', 'orders', 'lines'] },
+            { path: 'b.db', sequences: [{ table: 'item', column: 'number' }] },
+            { path: 'c.db', requiredTables: ['it*'], migrations: { table: 'item', orderBy: 'id' } },
+          ],
+        }),
+      ),
+    ).toMatchObject([
+      {
+        state: 'stop',
+        what: expect.stringMatching(/^a\.db: required_table_missing: .*: orders, lines$/),
+        remedy: expect.stringContaining('roots.data.databases'),
+      },
+      { state: 'stop', what: expect.stringMatching(/^b\.db: definition_invalid: .*: item, number$/) },
+    ]);
+    expect(await look(define({ databases: [{ path: '*.db', requiredTables: ['item'] }] }))).toMatchObject([
+      { state: 'good', what: expect.stringContaining('in 3 databases') },
+    ]);
+    expect(await look(define({ databases: [{ path: '*.db' }] }))).toEqual([]);
+    expect(readdirSync(root)).toEqual(before);
+    for (const writer of writers) writer.close();
+  });
+});
