@@ -50,6 +50,10 @@ export async function examineStore(definition: StoreDefinition): Promise<readonl
     };
   });
   for (const root of definition.roots) {
+    if (isAbsent(root.path)) {
+      await check(`root ${root.name}`, async () => absence(definition, root));
+      continue;
+    }
     await check(`filesystem of ${root.name}`, async () => {
       await assertSupportedFilesystem(root.path);
       return { state: 'good', what: await filesystemKind(root.path) };
@@ -88,6 +92,24 @@ export async function examineStore(definition: StoreDefinition): Promise<readonl
     });
   }
   return findings;
+}
+
+/** What can't be looked at is not absent: the other checks say why. */
+function isAbsent(path: string): boolean {
+  try {
+    return statSync(path, { throwIfNoEntry: false }) === undefined;
+  } catch (error) {
+    if (hasErrno(error, 'EACCES', 'ELOOP')) return false;
+    throw translateErrno(error, { path });
+  }
+}
+
+function absence({ store }: StoreDefinition, { name, path }: RootDefinition): Found {
+  return {
+    state: 'stop',
+    what: `${path} does not exist: a backup is STOP member_missing`,
+    remedy: `mount or make it, or correct roots.${name}.path; if it was lost, \`holdfast restore ${store} latest\` puts it back`,
+  };
 }
 
 async function checkTables(root: RootDefinition, members: Members): Promise<readonly Found[]> {

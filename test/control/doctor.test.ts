@@ -94,3 +94,20 @@ describe('databases', () => {
     for (const writer of writers) writer.close();
   });
 });
+
+test('a root that does not exist is told as that, with what brings it back', async () => {
+  const directory = temporaryDirectory();
+  const found = await examineStore(
+    definitionIn(directory, (path) => ({
+      roots: { data: { path, trees: [{}] }, more: { path: `${path}2`, trees: [{}] } },
+    })),
+  );
+  expect(of(found, 'root data')).toMatchObject([
+    {
+      state: 'stop',
+      what: expect.stringContaining(`${join(directory, 'live')} does not exist`),
+      remedy: expect.stringMatching(/roots\.data\.path.*`holdfast restore tested latest`/),
+    },
+  ]);
+  expect(found.filter(({ what }) => /ENOENT|failed with/.test(what))).toEqual([]);
+});
