@@ -170,9 +170,11 @@ async function checkUsers(definition: StoreDefinition): Promise<Found> {
       : `used by ${[...new Set(users.map((user) => `${user.command} (${user.pid})`))].slice(0, 5).join(', ')}`;
   if (hasDetach) return { state: 'good', what: `${used}; a restore detaches the application by its hook` };
   if (cannotTell.length > 0) {
+    const unseen = cannotTell.slice(0, 5).map(({ why }) => why);
+    const more = cannotTell.length > unseen.length ? ` and ${cannotTell.length - unseen.length} more` : '';
     return {
       state: 'stop',
-      what: `${used}; ${cannotTell.length} processes can't be inspected: a restore is STOP cannot_tell_in_use`,
+      what: `${used}; a restore is STOP cannot_tell_in_use: ${unseen.join('; ')}${more}`,
       remedy: STOPS.cannot_tell_in_use.remedy,
     };
   }

@@ -203,7 +203,8 @@ export const STOPS = {
     title: 'it cannot be told whether the store is in use',
     exit: 75,
     safe: LIVE_UNTOUCHED,
-    remedy: 'run as root, or define a detach hook that stops the application',
+    remedy:
+      'define a detach hook that stops the application; or let every process be looked into: by root, with CAP_SYS_PTRACE, in the pid namespace of the host',
   },
   database_busy: {
     title: 'the write locks could not be had together in time',

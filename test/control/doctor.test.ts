@@ -1,4 +1,5 @@
 // doctor: what would refuse a backup or a restore is found before one is asked for, each with its remedy.
+import { execFileSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
@@ -8,6 +9,7 @@ import type { Finding } from '../../control/doctor.js';
 import type { StoreDefinition } from '../../domain/definition.js';
 import { storeDefinitionSchema, toStoreDefinition } from '../../domain/schema/definition.js';
 import type { StoreDefinitionInput } from '../../domain/schema/definition.js';
+import { requires } from '../support/requires.js';
 import { temporaryDirectory } from './room.js';
 
 function definitionIn(directory: string, changed: (root: string) => Partial<StoreDefinitionInput>): StoreDefinition {
@@ -111,3 +113,26 @@ test('a root that does not exist is told as that, with what brings it back', asy
   ]);
   expect(found.filter(({ what }) => /ENOENT|failed with/.test(what))).toEqual([]);
 });
+
+test.skipIf(requires('root'))(
+  'a process that can not be looked into is named, with what would help (needs root)',
+  () => {
+    const directory = temporaryDirectory();
+    chmodSync(directory, 0o755);
+    mkdirSync(join(directory, 'live'));
+    const definition = definitionIn(directory, (path) => ({ roots: { data: { path, trees: [{}] } } }));
+    const script = `
+    const { examineStore } = await import(${JSON.stringify(new URL('../../control/doctor.js', import.meta.url).href)});
+    process.setgroups([]); process.setgid(12345); process.setuid(12345);
+    const found = await examineStore(${JSON.stringify(definition)});
+    console.log(JSON.stringify(found.find(({ check }) => check === 'in use')));`;
+    const said = execFileSync(process.execPath, ['--input-type=module', '-e', script], {
+      encoding: 'utf8',
+      cwd: directory,
+    });
+    const { state, what, remedy } = JSON.parse(said) as Finding;
+    expect(state).toBe('stop');
+    expect(what).toMatch(/cannot_tell_in_use: process \d+ \(\S.*?\) can not be inspected/);
+    expect(remedy).toMatch(/detach hook.*pid namespace/);
+  },
+);
