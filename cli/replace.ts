@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import type { RestoreReport, RestoreSource } from '../domain/protocol.js';
 import { Stop } from '../domain/stop.js';
+import { carryOut } from './carry-out.js';
 import { operationOptions, outputOf, withHoldfast } from './command.js';
 import { confirmLine, describePlan } from './commands/plan.js';
 import { follow } from './follow.js';
@@ -19,29 +20,31 @@ export async function replace(
   options: ReplaceOptions,
   command: Command,
 ): Promise<void> {
+  const { confirm, operation } = options;
+  if (confirm === undefined) return showPlan(store, source, command);
+  await carryOut(
+    command,
+    store,
+    (holdfast) => holdfast.restore(store, source, confirm, operationOptions(command, operation)),
+    describeReport,
+  );
+}
+
+async function showPlan(store: string, source: RestoreSource, command: Command): Promise<never> {
   const output = outputOf(command);
-  await withHoldfast(command, [store], async (holdfast) => {
-    if (options.confirm === undefined) {
-      const planned = await follow(
-        holdfast,
-        store,
-        await holdfast.plan(store, source, operationOptions(command)),
-        output,
-      );
-      if (!output.json) process.stdout.write(`${describePlan(planned).join('\n')}\n`);
-      throw new Stop('approval_missing', 'nothing was done: the plan is to be confirmed by its digest', {
-        digest: planned.digest,
-        confirm: confirmLine(command, store, source, planned),
-        ...(output.json ? { plan: planned.plan } : {}),
-      });
-    }
-    const report = await follow(
+  return withHoldfast(command, [store], async (holdfast) => {
+    const planned = await follow(
       holdfast,
       store,
-      await holdfast.restore(store, source, options.confirm, operationOptions(command, options.operation)),
+      await holdfast.plan(store, source, operationOptions(command)),
       output,
     );
-    output.result(report, describeReport(report));
+    if (!output.json) process.stdout.write(`${describePlan(planned).join('\n')}\n`);
+    throw new Stop('approval_missing', 'nothing was done: the plan is to be confirmed by its digest', {
+      digest: planned.digest,
+      confirm: confirmLine(command, store, source, planned),
+      ...(output.json ? { plan: planned.plan } : {}),
+    });
   });
 }
 

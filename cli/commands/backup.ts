@@ -1,8 +1,8 @@
 // holdfast backup STORE
 import { basename } from 'node:path';
 import type { Command } from 'commander';
-import { describeCommand, operationOptions, outputOf, withHoldfast } from '../command.js';
-import { follow } from '../follow.js';
+import { carryOut } from '../carry-out.js';
+import { describeCommand, operationOptions } from '../command.js';
 import { foreignKeyLines, formatBytes, formatCount, formatMillis, formatSteps } from '../output.js';
 
 export function backupCommand(): Command {
@@ -14,16 +14,12 @@ export function backupCommand(): Command {
   })
     .argument('<store>', 'store id')
     .option('--operation <uuid>', 'id of the operation: the same id never runs twice')
-    .action(async (store: string, options: { readonly operation?: string }, command: Command) => {
-      const output = outputOf(command);
-      await withHoldfast(command, [store], async (holdfast) => {
-        const report = await follow(
-          holdfast,
-          store,
-          await holdfast.backup(store, operationOptions(command, options.operation)),
-          output,
-        );
-        output.result(report, [
+    .action((store: string, options: { readonly operation?: string }, command: Command) =>
+      carryOut(
+        command,
+        store,
+        (holdfast) => holdfast.backup(store, operationOptions(command, options.operation)),
+        (report) => [
           `backup ${basename(report.artefact)} of store ${store}`,
           `  path      ${report.artefact}`,
           `  holds     ${formatCount(report.databases, 'database')}, ${formatCount(report.files - report.databases, 'other file')}, ${formatBytes(report.sizeBytes)}`,
@@ -31,7 +27,7 @@ export function backupCommand(): Command {
           `  instant   ${report.cut.instant}, writers paused for ${formatMillis(report.cut.pauseMillis)}`,
           `  manifest  sha256 ${report.manifestSha256}`,
           `  took      ${formatSteps(report.steps)}`,
-        ]);
-      });
-    });
+        ],
+      ),
+    );
 }

@@ -2,9 +2,9 @@
 import type { Command } from 'commander';
 import type { PlanReport, RestoreSource } from '../../domain/protocol.js';
 import { Stop } from '../../domain/stop.js';
-import { describeCommand, operationOptions, outputOf, withHoldfast } from '../command.js';
+import { carryOut } from '../carry-out.js';
+import { describeCommand, operationOptions } from '../command.js';
 import type { GlobalOptions } from '../command.js';
-import { follow } from '../follow.js';
 import { formatBytes, formatCount, shellWord } from '../output.js';
 
 export function planCommand(): Command {
@@ -22,7 +22,6 @@ export function planCommand(): Command {
     .option('--rollback <point>', 'plan the rollback to a rollback point instead: `latest`, or its id')
     .action(
       async (store: string, backup: string | undefined, options: { readonly rollback?: string }, command: Command) => {
-        const output = outputOf(command);
         const { rollback } = options;
         if (backup !== undefined && rollback !== undefined)
           throw new Stop('ambiguous_intent', 'a backup and a rollback point: one of them is to be planned', {
@@ -33,19 +32,12 @@ export function planCommand(): Command {
           rollback === undefined
             ? { kind: 'backup', backup: backup ?? 'latest' }
             : { kind: 'rollback', point: rollback };
-        await withHoldfast(command, [store], async (holdfast) => {
-          const report = await follow(
-            holdfast,
-            store,
-            await holdfast.plan(store, source, operationOptions(command)),
-            output,
-          );
-          output.result(report, [
-            ...describePlan(report),
-            '',
-            `To carry it out: ${confirmLine(command, store, source, report)}`,
-          ]);
-        });
+        await carryOut(
+          command,
+          store,
+          (holdfast) => holdfast.plan(store, source, operationOptions(command)),
+          (report) => [...describePlan(report), '', `To carry it out: ${confirmLine(command, store, source, report)}`],
+        );
       },
     );
 }

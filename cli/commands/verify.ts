@@ -1,8 +1,8 @@
 // holdfast verify STORE [BACKUP]
 import { basename } from 'node:path';
 import type { Command } from 'commander';
-import { describeCommand, operationOptions, outputOf, withHoldfast } from '../command.js';
-import { follow } from '../follow.js';
+import { carryOut } from '../carry-out.js';
+import { describeCommand, operationOptions } from '../command.js';
 import { foreignKeyLines, formatBytes, formatCount, formatSteps } from '../output.js';
 
 export function verifyCommand(): Command {
@@ -14,20 +14,16 @@ export function verifyCommand(): Command {
   })
     .argument('<store>', 'store id')
     .argument('[backup]', '`latest`, a backup id, name or number, a unique prefix of one, or a path', 'latest')
-    .action(async (store: string, backup: string, _options: object, command: Command) => {
-      const output = outputOf(command);
-      await withHoldfast(command, [store], async (holdfast) => {
-        const report = await follow(
-          holdfast,
-          store,
-          await holdfast.verify(store, backup, operationOptions(command)),
-          output,
-        );
-        output.result(report, [
+    .action((store: string, backup: string, _options: object, command: Command) =>
+      carryOut(
+        command,
+        store,
+        (holdfast) => holdfast.verify(store, backup, operationOptions(command)),
+        (report) => [
           `backup ${basename(report.artefact)} is whole: ${formatCount(report.files, 'file')}, ${formatBytes(report.sizeBytes)}, ${formatCount(report.databases, 'database')} checked`,
           ...foreignKeyLines(report.foreignKeys, '  keys  '),
           `  took  ${formatSteps(report.steps)}`,
-        ]);
-      });
-    });
+        ],
+      ),
+    );
 }
