@@ -5,13 +5,19 @@ import type { ChildProcess } from 'node:child_process';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { StoreDefinitionInput } from '../domain/schema/definition.js';
 import { supervisorPaths } from '../client/state-directory.js';
 import type { EngineReady } from '../client/supervisor-link.js';
+import { endProcess, processesWith } from '../workers/processes.js';
+import { endsWithUs, throwIfInterrupted } from './interrupt.js';
 import { run, watchPeaks } from './processes.js';
 import type { Environment, Naming, Peaks } from './processes.js';
 
+/** A supervisor that nobody uses any more ends long before. */
+const LINGER_MILLIS_MAX = 20_000;
+const END_MILLIS_MAX = 5_000;
 const CLI = fileURLToPath(new URL('../cli/main.js', import.meta.url));
 
 export interface Answer<Report> {
@@ -51,11 +57,14 @@ export class Installation {
 
   /** Starts `holdfast up`. @returns seconds until engine and worker were ready */
   async up(): Promise<number> {
+    throwIfInterrupted();
     const begin = performance.now();
     const child = spawn(process.execPath, [CLI, 'up', '--json'], {
       env: { ...this.environment },
+      detached: true,
       stdio: ['ignore', 'pipe', 'inherit'],
     });
+    endsWithUs(child);
     const ended = new Promise((resolve) => child.once('close', resolve));
     const onExit = (): void => void child.kill('SIGTERM');
     process.once('exit', onExit);
@@ -82,10 +91,14 @@ export class Installation {
     return this.#up.ready;
   }
 
+  /** Ends `holdfast up`, and then whatever else works on the state directory, such as a supervisor that lingers. */
   async down(): Promise<void> {
     this.#up?.child.kill('SIGTERM');
     await this.#up?.ended;
     this.#up = undefined;
+    const deadline = performance.now() + LINGER_MILLIS_MAX;
+    while (this.hasSupervisor() && performance.now() < deadline) await sleep(100);
+    for (const name of processesWith(`HOLDFAST_STATE_DIRECTORY=${this.#state}`)) await endProcess(name, END_MILLIS_MAX);
   }
 
   /** Runs a command of the CLI that carries out a protocol. */

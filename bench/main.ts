@@ -5,6 +5,7 @@ import { cpus, release, tmpdir, totalmem } from 'node:os';
 import { join, resolve } from 'node:path';
 import { Argument, Command } from 'commander';
 import { HOLDFAST_VERSION } from '../domain/version.js';
+import { interrupt } from './interrupt.js';
 import { measurePause, pauseTables } from './pause.js';
 import { measureTemporal, temporalTables } from './temporal.js';
 import { measureThroughput, throughputTables } from './throughput.js';
@@ -18,6 +19,8 @@ interface Settings {
   readonly seed: number;
   readonly repeats: number;
 }
+
+const SIGNALS = { SIGINT: 130, SIGTERM: 143 } as const;
 
 const say = (line: string): void => void process.stderr.write(`${line}\n`);
 
@@ -81,8 +84,14 @@ async function main(parts: readonly Part[], values: Options): Promise<void> {
   const directory =
     values.directory === undefined ? mkdtempSync(join(tmpdir(), 'holdfast-bench-')) : resolve(values.directory);
   mkdirSync(directory, { recursive: true });
-  // `holdfast up` ends with us, however we end
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130));
+  let status = 0;
+  for (const [signal, code] of Object.entries(SIGNALS)) {
+    process.once(signal, () => {
+      say('interrupted: everything ends, and nothing is left');
+      status = code;
+      interrupt();
+    });
+  }
   const results: Record<string, object> = {};
   try {
     for (const part of parts) {
@@ -95,8 +104,13 @@ async function main(parts: readonly Part[], values: Options): Promise<void> {
       results[part] = result;
       process.stdout.write(`## ${part}\n\n${tables}\n\n`);
     }
+  } catch (error) {
+    // What fails after an interrupt fails because of it
+    if (status === 0) throw error;
+    process.exitCode = status;
+    return;
   } finally {
-    if (values.directory === undefined) rmSync(directory, { recursive: true, force: true });
+    if (values.directory === undefined) rmSync(directory, { recursive: true, force: true, maxRetries: 3 });
   }
   if (values.json !== undefined)
     writeFileSync(values.json, `${JSON.stringify({ machine: machine(), small: values.small, ...results }, null, 2)}\n`);

@@ -12,6 +12,7 @@ import type { BackupReport } from '../domain/protocol.js';
 import { Stop } from '../domain/stop.js';
 import { takeCut } from '../sqlite/cut.js';
 import { Installation } from './installation.js';
+import { throwIfInterrupted } from './interrupt.js';
 import { markdownTable, round, spreadOf, spreadText } from './statistics.js';
 import type { Spread } from './statistics.js';
 import type { WriterSettings } from './writer-process.js';
@@ -161,6 +162,7 @@ async function measureCase(
     const alone = await windowOf(() => sleep(settings.quietSeconds * 1000));
     const cuts: Cut[] = [];
     for (let index = 0; index < settings.cuts; index += 1) {
+      throwIfInterrupted();
       cuts.push(await cutOnce(paths, join(home, store, `cut-${index}`)));
       await sleep(100);
     }

@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process';
 import { readFileSync, readdirSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { endsWithUs, throwIfInterrupted } from './interrupt.js';
 
 const POLL_MILLIS = 100;
 const TICKS_PER_SECOND = 100;
@@ -15,20 +16,23 @@ export interface Finished {
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
-/** Runs a command to its end. @throws Error with its stderr when it fails */
+/** Runs a command to its end. @throws Error with its stderr when it fails; Interrupted */
 export async function run(
   argv: readonly string[],
   options: { readonly environment?: Environment; readonly directory?: string } = {},
 ): Promise<Finished> {
   const [program, ...rest] = argv;
   if (program === undefined) throw new Error('a command has a program');
+  throwIfInterrupted();
   const begin = performance.now();
   const child = spawn(program, rest, {
     env: { ...(options.environment ?? process.env) },
     cwd: options.directory,
+    detached: true,
     stdio: ['ignore', 'pipe', 'pipe'],
     timeout: RUN_MILLIS_MAX,
   });
+  endsWithUs(child);
   let stdout = '';
   let stderr = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
@@ -86,6 +90,7 @@ const QUIET_WAIT_MILLIS_MAX = 20_000;
 export async function untilQuiet(): Promise<number> {
   const deadline = performance.now() + QUIET_WAIT_MILLIS_MAX;
   for (;;) {
+    throwIfInterrupted();
     const before = busySeconds();
     const begin = performance.now();
     await sleep(QUIET_SAMPLE_MILLIS);
