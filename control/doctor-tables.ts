@@ -1,7 +1,7 @@
 // doctor's look into live databases: whether the tables and columns that a definition names are there. They are opened
 // as a plan opens them, in a process of its own that changes nothing; no row is read.
 import { join } from 'node:path';
-import type { DatabaseDefinition, RootDefinition } from '../domain/definition.js';
+import type { DatabaseDefinition, RootDefinition, StoreDefinition } from '../domain/definition.js';
 import { STOPS } from '../domain/stop.js';
 import type { StopDetails } from '../domain/stop.js';
 import type { Members } from '../files/members.js';
@@ -17,13 +17,17 @@ export interface DatabaseProblem {
 export async function lookForTables(
   root: RootDefinition,
   { databases }: Members,
+  limits: StoreDefinition['backup'],
 ): Promise<{ readonly databases: number; readonly problems: readonly DatabaseProblem[] }> {
   const named = databases.flatMap(({ entry: { path }, definition }) =>
     definition === null || !namesTables(definition)
       ? []
       : [{ path, request: requestOf(join(root.path, path), definition) }],
   );
-  const answers = await readLiveFacts(named.map(({ request }) => request));
+  const answers = await readLiveFacts(
+    named.map(({ request }) => request),
+    limits,
+  );
   const problems = answers.flatMap((answer, index): DatabaseProblem[] => {
     if ('facts' in answer) return [];
     const { unreadable, message, details } = answer;

@@ -75,7 +75,8 @@ export async function examineStore(definition: StoreDefinition): Promise<readonl
     });
     // What could not be selected has been told
     const members = seen;
-    if (members !== undefined) await check(`tables of ${root.name}`, async () => checkTables(root, members));
+    if (members !== undefined)
+      await check(`tables of ${root.name}`, async () => checkTables(root, members, definition.backup));
   }
   for (const name of HOOK_NAMES) {
     const program = definition.hooks[name]?.argv[0];
@@ -112,8 +113,12 @@ function absence({ store }: StoreDefinition, { name, path }: RootDefinition): Fo
   };
 }
 
-async function checkTables(root: RootDefinition, members: Members): Promise<readonly Found[]> {
-  const { databases, problems } = await lookForTables(root, members);
+async function checkTables(
+  root: RootDefinition,
+  members: Members,
+  limits: StoreDefinition['backup'],
+): Promise<readonly Found[]> {
+  const { databases, problems } = await lookForTables(root, members, limits);
   if (problems.length > 0) return problems.map((problem) => ({ state: 'stop', ...problem }));
   if (databases === 0) return [];
   return [

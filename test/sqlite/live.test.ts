@@ -48,13 +48,16 @@ test('asked for names only, it finds a table or a column that is gone, and reads
   const path = stage.database('a.db', { rows: 3 });
   const names: FactsRequest = { ...request(path), namesOnly: true };
   const gone = { table: 'chain', column: 'gone' };
-  const answers = await readLiveFacts([
-    names,
-    { ...names, requiredTables: ['chain', 'other'] },
-    { ...names, sequences: [gone] },
-    { ...names, appendOnly: [gone] },
-    { ...names, migrations: { table: 'chain', orderBy: 'gone' } },
-  ]);
+  const answers = await readLiveFacts(
+    [
+      names,
+      { ...names, requiredTables: ['chain', 'other'] },
+      { ...names, sequences: [gone] },
+      { ...names, appendOnly: [gone] },
+      { ...names, migrations: { table: 'chain', orderBy: 'gone' } },
+    ],
+    LIMITS,
+  );
   expect(answers[0]).toMatchObject({ facts: { tables: [], sequences: [], appendOnly: [], migrations: null } });
   expect(answers.slice(1)).toMatchObject([
     { unreadable: 'required_table_missing', details: { missing: ['other'] } },
