@@ -37,7 +37,7 @@ export function stopPage(): string {
   return [
     '# STOP codes',
     '',
-    '*Made by `npm run docs` from `domain/stop.ts`. Change the table there.*',
+    '*Made by `npm run docs` from `domain/stops.ts`. Change the table there.*',
     '',
     'A STOP is the answer of a protocol to a state that it does not accept. No flag skips a check: what a STOP asks for',
     'is a decision or an action, then a new operation. The code is the type of the failure in Temporal, the `code` of the',
