@@ -141,7 +141,7 @@ async function lookAtBackup(room: StoreRoom, context: StepContext, artefact: Art
   }
   assertSameRoots(room, manifest.entries);
   const files = manifest.entries.filter((entry) => entry.type !== 'directory');
-  const facts = await measureAgainst(room, context, factsOfBackup(manifest));
+  const facts = await measureAgainst(room, context, factsOfBackup(manifest, context.dependencies.host));
   return {
     source: {
       kind: 'backup',

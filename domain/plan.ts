@@ -29,6 +29,8 @@ export interface NamedDatabases {
 export interface PlanBounds {
   /** Rows by which tables would shrink, summed over all tables. */
   readonly rowsFewerMax: number;
+  /** Live databases that may have been written to since: any row of theirs may be newer, whatever their number says. */
+  readonly databasesChangedMax: number;
   /** Live files that differ from, or are not in, the source. */
   readonly filesNewerMax: number;
   /** Files outside the members that stay, by hard link. */
@@ -73,6 +75,9 @@ export interface RestorePlan {
 /** The measured facts that the bounds must cover. */
 export interface PlanFacts {
   readonly rowsFewer: number;
+  /** Live ones that can be read. */
+  readonly databases: number;
+  readonly databasesChanged: number;
   readonly filesNewer: number;
   readonly filesCarriedOver: number;
   readonly databasesUnreadable: NamedDatabases;
@@ -92,6 +97,7 @@ export function roundBound(count: number): number {
 export function boundsOf(facts: PlanFacts): PlanBounds {
   return {
     rowsFewerMax: roundBound(facts.rowsFewer),
+    databasesChangedMax: Math.min(facts.databases, roundBound(facts.databasesChanged)),
     filesNewerMax: roundBound(facts.filesNewer),
     filesCarriedOverMax: roundBound(facts.filesCarriedOver),
     databasesUnreadable: facts.databasesUnreadable,
@@ -115,7 +121,11 @@ export function planSentence(plan: Omit<RestorePlan, 'sentence' | 'format'>): st
   const where = source.host === plan.host ? '' : `, made on another host, ${JSON.stringify(source.host)}`;
   const what = `${kind} ${source.id} of ${source.createdAt}${where}`;
   const losses = [
-    `at most ${bounds.rowsFewerMax} rows and ${bounds.filesNewerMax} files that are newer or differ are replaced`,
+    `tables shrink by at most ${bounds.rowsFewerMax} rows in all`,
+    bounds.databasesChangedMax === 0
+      ? 'no database was written to since'
+      : `any row may be newer in at most ${bounds.databasesChangedMax} of the databases, for they may have been written to since`,
+    `at most ${bounds.filesNewerMax} files are newer or differ`,
   ];
   if (bounds.databasesUnreadable.count > 0) {
     losses.push(`${inWords(bounds.databasesUnreadable)} can't be read, so whatever it holds is replaced unseen`);
@@ -148,6 +158,10 @@ export function assertPlanHolds(approved: RestorePlan, present: RestorePlan, fac
   if (fixed(approved) !== fixed(present)) exceeded.push('source, target or policy differ');
   if (facts.rowsFewer > approved.bounds.rowsFewerMax)
     exceeded.push(`${facts.rowsFewer} rows, ${approved.bounds.rowsFewerMax} approved`);
+  if (facts.databasesChanged > approved.bounds.databasesChangedMax)
+    exceeded.push(
+      `${facts.databasesChanged} databases written to since, ${approved.bounds.databasesChangedMax} approved`,
+    );
   if (facts.filesNewer > approved.bounds.filesNewerMax)
     exceeded.push(`${facts.filesNewer} files, ${approved.bounds.filesNewerMax} approved`);
   if (facts.filesCarriedOver > approved.bounds.filesCarriedOverMax) {

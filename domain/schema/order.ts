@@ -52,6 +52,7 @@ export const planSchema = z.strictObject({
   definitionSha256: sha256,
   bounds: z.strictObject({
     rowsFewerMax: count,
+    databasesChangedMax: count,
     filesNewerMax: count,
     filesCarriedOverMax: count,
     databasesUnreadable: databases,

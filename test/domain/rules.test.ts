@@ -150,6 +150,8 @@ describe('histories', () => {
 describe('a plan', () => {
   const facts: PlanFacts = {
     rowsFewer: 42,
+    databases: 3,
+    databasesChanged: 1,
     filesNewer: 0,
     filesCarriedOver: 3,
     databasesUnreadable: nameDatabases(['data/b.db']),
@@ -183,7 +185,9 @@ describe('a plan', () => {
   });
 
   test('says in its sentence what would be lost, and what nobody could look at', () => {
-    expect(plan.sentence).toContain('at most 100 rows and 0 files');
+    expect(plan.sentence).toContain(
+      'tables shrink by at most 100 rows in all; any row may be newer in at most 3 of the databases, for they may have been written to since; at most 0 files are newer or differ',
+    );
     expect(plan.sentence).toContain("data/b.db can't be read");
     expect(plan.sentence).toContain('by backup i of t: ');
   });
@@ -196,6 +200,8 @@ describe('a plan', () => {
   test('holds while the facts stay within its bounds, and is plan_stale beyond', () => {
     expect(holds(plan, { ...facts, rowsFewer: 100 })).toBe('passes');
     expect(holds(plan, { ...facts, rowsFewer: 101 })).toBe('plan_stale');
+    expect(holds(plan, { ...facts, databasesChanged: 3 })).toBe('passes');
+    expect(holds(plan, { ...facts, databases: 4, databasesChanged: 4 })).toBe('plan_stale');
     expect(holds(plan, { ...facts, filesNewer: 1 })).toBe('plan_stale');
     expect(holds(plan, { ...facts, filesCarriedOver: 11 })).toBe('plan_stale');
     expect(holds(plan, { ...facts, databasesUnreadable: nameDatabases(['data/b.db', 'data/a.db']) })).toBe(

@@ -4,6 +4,7 @@ import { execFileSync } from 'node:child_process';
 import { createHash, randomUUID } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { WorkflowHandle } from '@temporalio/client';
 import { WorkflowUpdateFailedError } from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
@@ -15,7 +16,7 @@ import { WORKFLOW_QUEUE, requestId } from '../../domain/names.js';
 import type { RequestOrder } from '../../domain/protocol.js';
 import { TEST_HOST, eventually, stopOf, useEngine } from '../support/engine.js';
 import { requires } from '../support/requires.js';
-import { LATEST, LATEST_POINT, makeStore, sql } from '../support/store.js';
+import { ITEMS, LATEST, LATEST_POINT, makeStore, sql } from '../support/store.js';
 import type { TestStore } from '../support/store.js';
 
 interface Status {
@@ -78,9 +79,12 @@ describe.skipIf(requires('temporal'))('request', () => {
 
   test('request.plan: the bounds cover rows, files and what is carried over, rounded up', async () => {
     const store = makeStore(engine(), 'bounds', { files: { 'files/one': 'one', outside: 'x' } });
+    // Files are stamped by a coarser clock than the cut's
+    await delay(50);
     await store.backup();
     expect((await store.plan()).plan.bounds).toEqual({
       rowsFewerMax: 0,
+      databasesChangedMax: 0,
       filesNewerMax: 0,
       filesCarriedOverMax: 10,
       databasesUnreadable: nameDatabases([]),
@@ -90,11 +94,14 @@ describe.skipIf(requires('temporal'))('request', () => {
     const { plan } = await store.plan();
     expect(plan.bounds).toEqual({
       rowsFewerMax: 100,
+      databasesChangedMax: 1,
       filesNewerMax: 10,
       filesCarriedOverMax: 10,
       databasesUnreadable: nameDatabases([]),
     });
-    expect(plan.sentence).toContain('at most 100 rows and 10 files that are newer or differ are replaced');
+    expect(plan.sentence).toContain(
+      'tables shrink by at most 100 rows in all; any row may be newer in at most 1 of the databases',
+    );
     expect(plan).toMatchObject({
       protocol: 'restore',
       store: store.name,
@@ -102,6 +109,23 @@ describe.skipIf(requires('temporal'))('request', () => {
       roots: [{ root: 'data', path: store.root, mode: 'root' }],
       hooks: ['attach', 'detach'],
     });
+  });
+
+  test('request.plan: rows that were changed in place count as their database, and only since the backup', async () => {
+    const store = makeStore(engine(), 'updated', {
+      contents: { 'a.db': ITEMS, 'b.db': ITEMS },
+      databases: [{ path: '*.db' }],
+    });
+    await delay(50);
+    await store.backup();
+    const untouched = await store.plan();
+    expect(untouched.plan.sentence).toContain('no database was written to since');
+    sql(store.path('b.db'), "UPDATE item SET v = 'changed'");
+    const changed = await store.plan();
+    expect(changed.plan.bounds).toMatchObject({ rowsFewerMax: 0, databasesChangedMax: 2 });
+    const stale = await engine().holdfast.restore(store.name, LATEST, untouched.digest, { requestedBy: 'test' });
+    expect((await stopOf(stale.result())).code).toBe('plan_stale');
+    expect(store.items('b.db')).toEqual(['changed', 'changed', 'changed']);
   });
 
   test('request.approve: the digest of another plan is approval_mismatch, and nothing is started', async () => {
