@@ -8,7 +8,7 @@ import {
   WorkflowNotFoundError,
 } from '@temporalio/client';
 import type { WorkflowHandle } from '@temporalio/client';
-import { ApplicationFailure, CancelledFailure, TemporalFailure } from '@temporalio/common';
+import { ApplicationFailure, CancelledFailure, TemporalFailure, TerminatedFailure } from '@temporalio/common';
 import { LIMITS } from '../domain/limits.js';
 import { WORKFLOW_QUEUE, executionId, requestId } from '../domain/names.js';
 import { checkOrder, isStoreName, settledMessage, settlementDetails } from '../domain/protocol.js';
@@ -218,6 +218,8 @@ export function asRefusal(error: unknown): unknown {
   }
   if (!(error instanceof WorkflowFailedError)) return error;
   for (let cause: unknown = error.cause; cause instanceof TemporalFailure; cause = cause.cause) {
+    if (cause instanceof TerminatedFailure)
+      return new Stop('terminated', 'the run was terminated, by a person or a tool that speaks to the engine');
     if (cause instanceof CancelledFailure) return new Stop('cancelled', 'the operation was cancelled', {});
     if (cause instanceof ApplicationFailure && isStopCode(cause.type)) {
       const model = cause.details?.[0] as { readonly details?: StopDetails } | undefined;

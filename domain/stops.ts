@@ -190,7 +190,7 @@ export const STOPS = {
   store_locked: {
     title: 'another operation holds the lock of the store',
     exit: 75,
-    safe: LIVE_UNTOUCHED,
+    safe: 'this command has changed nothing',
     remedy: 'wait for it; see `holdfast lock show` for what to do when its run was terminated, or its worker is gone',
   },
   store_in_use: {
@@ -271,6 +271,13 @@ export const STOPS = {
     exit: 75,
     safe: 'the protocol was undone, or finished if it had been committed: `settled` in the details says which',
     remedy: 'start the operation again if it is wanted',
+  },
+  terminated: {
+    title: 'the run was ended from outside, and nothing was undone',
+    exit: 75,
+    safe: 'both states are kept; the store may be fenced, and its application stopped or paused',
+    remedy:
+      'start a backup or restore of the store, which settles it first; or stop the worker and run `holdfast recover`',
   },
   // 77: permission or approval
   approval_missing: {

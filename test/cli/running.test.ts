@@ -186,7 +186,7 @@ describe('a store that is held', () => {
     const backup = startCommand(engine().environment, 'backup', store.name, '--quiet');
     await hold.held();
     await engine().temporal('workflow', 'terminate', '--workflow-id', `holdfast/${store.name}`, '--reason', 'a test');
-    await backup.ended;
+    expect(await backup.ended).toMatchObject({ status: 75, stderr: expect.stringContaining('STOP terminated: ') });
     const recover = await holdfast('recover', store.name);
     expect(recover).toMatchObject({
       status: 75,
@@ -200,6 +200,23 @@ describe('a store that is held', () => {
     expect((await holdfast('backup', store.name)).status).toBe(0);
     expect((await readAudit(store.controlDirectory)).map(({ event }) => event)).toContain('lock taken over');
     expect(store.hooksRun()).toEqual(['quiesce', 'resume', 'quiesce', 'resume']);
+    expect(store.leftovers()).toEqual([]);
+  });
+
+  test('terminated: a restore ended so behind its fence says it, and the next backup puts the old state back first', async () => {
+    const store = makeStore(engine(), 'ended', { hooks: ['detach', 'attach', 'caches'] });
+    await store.backup();
+    store.addItem('four');
+    const { digest } = await store.plan();
+    const hold = store.holdHook('caches');
+    const restore = startCommand(engine().environment, 'restore', store.name, 'latest', '--confirm', digest, '--quiet');
+    await hold.held();
+    await engine().temporal('workflow', 'terminate', '--workflow-id', `holdfast/${store.name}`, '--reason', 'a test');
+    expect(await restore.ended).toMatchObject({ status: 75, stderr: expect.stringContaining('STOP terminated: ') });
+    expect(store.isFenced()).toBe(true);
+    hold.letGo();
+    expect((await holdfast('backup', store.name)).status).toBe(0);
+    expect(store.items()).toEqual(['one', 'two', 'three', 'four']);
     expect(store.leftovers()).toEqual([]);
   });
 

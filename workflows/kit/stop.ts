@@ -4,6 +4,7 @@ import {
   ApplicationFailure,
   ChildWorkflowFailure,
   TemporalFailure,
+  TerminatedFailure,
   TimeoutFailure,
   isCancellation,
 } from '@temporalio/workflow';
@@ -24,6 +25,7 @@ export function asStop(error: unknown): unknown {
   for (let cause: unknown = error; cause instanceof TemporalFailure; cause = cause.cause) {
     if (cause instanceof ApplicationFailure)
       return ApplicationFailure.nonRetryable(cause.message, cause.type ?? undefined, ...(cause.details ?? []));
+    if (cause instanceof TerminatedFailure) return failureOf(new Stop('terminated', 'the execution was terminated'));
     if (cause instanceof TimeoutFailure) return failureOf(timeoutStop(cause, stepOf(error)));
   }
   return error;
