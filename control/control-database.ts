@@ -204,6 +204,11 @@ export class ControlDatabase {
       .all();
   }
 
+  /** Every operation that ever took the lock, oldest first. */
+  operationIds(): readonly string[] {
+    return this.#database.prepare<[], string>('SELECT operation FROM operations ORDER BY began_at').pluck().all();
+  }
+
   beginOperation(owner: LockOwner): void {
     this.#database
       .prepare('INSERT INTO operations (operation, protocol, workflow_id, run_id, began_at) VALUES (?, ?, ?, ?, ?)')

@@ -10,7 +10,7 @@ import type { Members } from '../files/members.js';
 import { assertSupportedFilesystem, filesystemKind } from '../files/mounts.js';
 import { findUsers } from '../files/in-use.js';
 import { walkTree } from '../files/walk.js';
-import { readAudit } from './audit.js';
+import { checkAudit } from './audit-check.js';
 import { lookForTables } from './doctor-tables.js';
 import { readStatus } from './status.js';
 import { roomOf } from './store-room.js';
@@ -24,6 +24,10 @@ export interface Finding {
 }
 
 type Found = Omit<Finding, 'check'>;
+
+/** Nothing depends on the log but those who read it, so nothing is refused because of it. */
+const AUDIT_REMEDY =
+  'the log or a history was edited or removed: find out by whom, from the engine and from copies; operations go on, and are logged';
 
 /** Every check of one store; none stops the others. */
 export async function examineStore(definition: StoreDefinition): Promise<readonly Finding[]> {
@@ -88,8 +92,10 @@ export async function examineStore(definition: StoreDefinition): Promise<readonl
     const opened = room;
     await check('state', async () => checkState(opened));
     await check('audit log', async () => {
-      const entries = await readAudit(opened.controlDirectory);
-      return { state: 'good', what: `${entries.length} lines, each bound to the one before it` };
+      const { lines, histories, problems } = await checkAudit(opened.controlDirectory);
+      if (problems.length > 0) return problems.map((what) => ({ state: 'stop', what, remedy: AUDIT_REMEDY }));
+      const what = `${lines} lines, each bound to the one before it, and ${histories} histories as they were kept`;
+      return { state: 'good', what };
     });
   }
   return findings;
