@@ -77,6 +77,7 @@ describe.skipIf(requires('temporal'))('between two steps', () => {
     expect(existsSync(store.path('app.log'))).toBe(false);
     expect(store.leftovers()).toEqual([]);
     // What was replaced comes back with the files of now, too
+    store.scriptHook('detach', '');
     await store.rollback();
     expect([store.read('files/one'), store.read('tls/key')]).toEqual(['newer', 'new key']);
     expect(readdirSync(store.path('tls')).sort()).toEqual(['added', 'key']);
