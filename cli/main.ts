@@ -4,6 +4,7 @@
 import { Command, CommanderError } from 'commander';
 import { Stop } from '../domain/stop.js';
 import { HOLDFAST_VERSION } from '../domain/version.js';
+import { completeCommand } from './commands/completion.js';
 import { COMMANDS } from './commands/index.js';
 import { reportError } from './output.js';
 
@@ -37,6 +38,7 @@ function createProgram(): Command {
     .option('--host <name>', 'the host of the store (default: this one)')
     .addHelpText('after', ENVIRONMENT);
   for (const command of COMMANDS) program.addCommand(command());
+  program.addCommand(completeCommand(program), { hidden: true });
   return program;
 }
 

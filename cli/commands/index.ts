@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import { backupCommand } from './backup.js';
 import { cancelCommand } from './cancel.js';
+import { completionCommand } from './completion.js';
 import { configCommand } from './config.js';
 import { doctorCommand } from './doctor.js';
 import { initCommand } from './init.js';
@@ -34,4 +35,5 @@ export const COMMANDS: readonly (() => Command)[] = [
   watchCommand,
   cancelCommand,
   lockCommand,
+  completionCommand,
 ];

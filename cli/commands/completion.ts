@@ -1,0 +1,26 @@
+// holdfast completion SHELL, and what the script that it prints asks: holdfast complete -- WORD...
+import { Argument, Command } from 'commander';
+import { describeCommand } from '../command.js';
+import { SHELLS, printCandidates, printScript } from '../completion.js';
+
+export function completionCommand(): Command {
+  return describeCommand({
+    name: 'completion',
+    summary: 'print the script that completes commands, stores and backups in a shell',
+    examples: [
+      'holdfast completion bash > /etc/bash_completion.d/holdfast',
+      'source <(holdfast completion zsh)',
+      'holdfast completion fish > ~/.config/fish/completions/holdfast.fish',
+    ],
+    exits: [],
+  })
+    .addArgument(new Argument('<shell>', 'the shell').choices(SHELLS))
+    .action((shell: string) => printScript(shell));
+}
+
+/** Not for people, so it is in no help. */
+export function completeCommand(program: Command): Command {
+  return new Command('complete')
+    .argument('[words...]')
+    .action((words: readonly string[]) => printCandidates(program, words));
+}
