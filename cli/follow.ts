@@ -70,18 +70,13 @@ async function poll(
   const aborted = new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
   const begun = performance.now();
   let hasBegun = false;
-  let told = { message: '', attempt: 0 };
+  const tellFailure = createFailureTeller(output, renderer);
   while (!signal.aborted) {
     const seen = await look(holdfast, store, operation);
     if (signal.aborted) return;
     if (seen !== undefined) {
-      const { progress, lastFailure } = seen;
-      // Again at every doubling: a compensation is tried without end, and nobody should have to remember why
-      if (lastFailure !== null && (lastFailure.message !== told.message || lastFailure.attempt >= 2 * told.attempt)) {
-        told = lastFailure;
-        output.event('compensating', lastFailure);
-        renderer.note(`tried again (attempt ${lastFailure.attempt}) because: ${lastFailure.message}`);
-      }
+      const { progress } = seen;
+      tellFailure(seen);
       hasBegun ||= progress !== null;
       if (progress !== null) renderer.show(progress);
     }
@@ -91,6 +86,22 @@ async function poll(
     }
     await Promise.race([sleep(POLL_MILLIS, undefined, { ref: false }), aborted]);
   }
+}
+
+/**
+ * Says why a step is tried again, and again at every doubling of the attempts: a compensation is tried without end, and
+ * nobody should have to remember why.
+ */
+export function createFailureTeller(output: Output, renderer: Renderer): (run: RunProgress) => void {
+  const told = new Map<string, { readonly message: string; readonly attempt: number }>();
+  return ({ workflowId, runId, lastFailure }) => {
+    const last = told.get(runId);
+    if (lastFailure === null || (lastFailure.message === last?.message && lastFailure.attempt < 2 * last.attempt))
+      return;
+    told.set(runId, lastFailure);
+    output.event('compensating', { workflowId, ...lastFailure });
+    renderer.note(`tried again (attempt ${lastFailure.attempt}) because: ${lastFailure.message}`);
+  };
 }
 
 /** A request has its progress in the execution that it started. Undefined while the engine can't say. */

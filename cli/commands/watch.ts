@@ -4,6 +4,7 @@ import type { Command } from 'commander';
 import { definitionsDirectory } from '../../client/host-settings.js';
 import type { EngineSession } from '../../client/connection.js';
 import type { Holdfast, RunProgress } from '../../client/protocols.js';
+import { createFailureTeller } from '../follow.js';
 import { describeCommand, outputOf, withHoldfast } from '../command.js';
 import { formatCount } from '../output.js';
 import type { Output } from '../output.js';
@@ -45,6 +46,7 @@ async function watchRuns(
   output: Output,
 ): Promise<ReadonlySet<string>> {
   const renderer = createRenderer(output);
+  const tellFailure = createFailureTeller(output, renderer);
   const seen = new Set<string>();
   const look = async (): Promise<readonly RunProgress[]> =>
     (await Promise.all(stores.map((store) => holdfast.running(store)))).flat();
@@ -56,6 +58,7 @@ async function watchRuns(
         renderer.note([run.workflowId, ...(url === undefined ? [] : [url])].join('  '));
       }
       seen.add(run.runId);
+      tellFailure(run);
       if (run.progress !== null) renderer.show(run.progress, running.length === 1 ? '' : `${run.workflowId} `);
     }
     await sleep(POLL_MILLIS);

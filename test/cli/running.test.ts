@@ -60,6 +60,21 @@ describe('a backup that runs', () => {
     await expectUndone(store);
   });
 
+  test('is watched with the reason why a step is tried again', async () => {
+    const { store, hold } = makeHeld('fails-again');
+    store.failHook('resume');
+    const backup = startCommand(engine().environment, 'backup', store.name, '--quiet');
+    await hold.held();
+    const watch = startCommand(engine().environment, 'watch', store.name);
+    await watch.says(/holdfast\/fails-again/);
+    hold.letGo();
+    await watch.says(/^tried again \(attempt \d+\) because: hook resume failed/m);
+    store.mendHook('resume');
+    // The step is refused; what it owes is tried until it is paid
+    expect([(await backup.ended).status, (await watch.ended).status]).toEqual([78, 0]);
+    expect(store.leftovers()).toEqual([]);
+  });
+
   test('tells with --json each heartbeat once, however often it is looked at', async () => {
     const { store, hold } = makeHeld('heartbeats');
     const backup = startCommand(engine().environment, 'backup', store.name, '--json');
@@ -253,14 +268,19 @@ describe('a store that is held', () => {
   });
 });
 
-test('a host without a worker is 69 once nobody has taken the step, and the command says so before', async () => {
+test('a host without a worker is 69 once nobody has taken the step, 75 if cancelled before; the command says so, the store is free', async () => {
   const store = makeStore(engine(), 'absent');
+  const other = makeStore(engine(), 'absent');
+  const cancelled = startCommand(engine().environment, 'backup', other.name, '--host', 'attic');
   const [plan, backup] = await Promise.all([
     holdfast('plan', store.name, '--host', 'attic'),
     holdfast('backup', store.name, '--host', 'attic', '--json'),
+    cancelled.says(/no step has begun yet/).then(() => cancelled.signal('SIGTERM')),
   ]);
+  expect(await cancelled.ended).toMatchObject({ status: 75, stderr: expect.stringContaining('STOP cancelled: ') });
+  expect((await holdfast('backup', other.name)).status).toBe(0);
+  expect(plan.stderr).toContain('STOP host_absent: no worker of host attic took step plan\n');
   expect(plan.stderr).toContain('no step has begun yet: does `holdfast up` run on the host of the store?\n');
-  expect(plan.stderr).toContain('STOP host_absent: ');
   expect([plan.status, backup.status]).toEqual([69, 69]);
   expect(jsonLines(backup).last).toMatchObject({ type: 'error', code: 'host_absent' });
 });

@@ -17,3 +17,9 @@ export const COMPENSATION = {
   cancellationType: 'WAIT_CANCELLATION_COMPLETED',
   retry: { initialInterval: 1000, backoffCoefficient: 2, maximumInterval: 60_000 },
 } as const satisfies ActivityOptions;
+
+/** Compensation that may have nothing to pay: no worker of the host is waited for without end. */
+export const IF_SERVED = {
+  ...COMPENSATION,
+  scheduleToStartTimeout: LIMITS.scheduleToStartMillis,
+} as const satisfies ActivityOptions;

@@ -18,12 +18,12 @@ import { LIMITS } from '../../domain/limits.js';
 import { executionId, hostQueue } from '../../domain/names.js';
 import type { Outcome } from '../../domain/names.js';
 import { checkOrder } from '../../domain/protocol.js';
-import type { LockGrant, Order, StepTime } from '../../domain/protocol.js';
+import type { LockGrant, Order, Settlement, StepTime } from '../../domain/protocol.js';
 import { STEPS, stepTitle } from '../../domain/steps.js';
 import type { Protocol, StepId } from '../../domain/steps.js';
 import { Stop, assert, isStopCode } from '../../domain/stop.js';
-import { COMPENSATION, STEP } from './options.js';
-import { asStop, isRefusal, withSettlement } from './stop.js';
+import { COMPENSATION, IF_SERVED, STEP } from './options.js';
+import { asStop, isRefusal, isUnserved, withSettlement } from './stop.js';
 
 const STORE = defineSearchAttributeKey('HoldfastStore', 'KEYWORD');
 const PROTOCOL = defineSearchAttributeKey('HoldfastProtocol', 'KEYWORD');
@@ -103,7 +103,7 @@ export function beginProtocol(protocol: Protocol, order: Order): Run {
     id: string,
     name: Name,
     input: object,
-    options: typeof STEP | typeof COMPENSATION,
+    options: typeof STEP | typeof COMPENSATION | typeof IF_SERVED,
   ): Promise<OutputOf<Name>> => {
     const begin = Date.now();
     running = id;
@@ -128,6 +128,19 @@ export function beginProtocol(protocol: Protocol, order: Order): Run {
   const insist = <Name extends ActivityName>(id: string, name: Name, input: object): Promise<OutputOf<Name>> =>
     CancellationScope.nonCancellable(() => withAlarm(order, id, call(id, name, input, COMPENSATION)));
 
+  /**
+   * Where it is not known whether the lock was taken, and no worker of the host is there to say, the run ends: a lock
+   * that it left is that of a closed run at rest, which the next protocol takes over.
+   */
+  const settle = async (grant: LockGrant | null, outcome: string, error: unknown): Promise<Settlement> => {
+    if (grant !== null) return insist('settle', 'settle', { grant, outcome });
+    try {
+      return await CancellationScope.nonCancellable(() => call('settle', 'settle', { grant, outcome }, IF_SERVED));
+    } catch (failure) {
+      throw isUnserved(failure) ? error : failure;
+    }
+  };
+
   const run: Run = {
     step: (id, name, input) => call(id, name, input, STEP),
     critical: (id, name, input) => CancellationScope.nonCancellable(() => call(id, name, input, STEP)),
@@ -145,11 +158,8 @@ export function beginProtocol(protocol: Protocol, order: Order): Run {
       } catch (error) {
         if (held !== null || !isRefusal(error)) {
           become('compensating');
-          const settled = await insist('settle', 'settle', {
-            grant: held,
-            outcome: isCancellation(error) ? 'cancelled' : 'stopped',
-          });
-          throw withSettlement(error, settled);
+          const outcome = isCancellation(error) ? 'cancelled' : 'stopped';
+          throw withSettlement(error, await settle(held, outcome, error));
         }
         throw error;
       }
@@ -166,7 +176,7 @@ export function beginProtocol(protocol: Protocol, order: Order): Run {
         become('done');
         return result;
       } catch (error) {
-        const failure = asStop(error);
+        const failure = asStop(error, order.host);
         const type =
           failure instanceof Error && 'type' in failure && typeof failure.type === 'string' ? failure.type : null;
         const code = isCancellation(error) ? 'cancelled' : isStopCode(type) ? type : null;

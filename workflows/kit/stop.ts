@@ -19,19 +19,19 @@ export function failureOf(stop: Stop): ApplicationFailure {
 }
 
 /** Takes the STOP out of whatever wraps it; cancellation stays what it is; anything else is a defect and stays itself. */
-export function asStop(error: unknown): unknown {
+export function asStop(error: unknown, host = 'the store'): unknown {
   if (isCancellation(error)) return error;
   if (error instanceof Stop) return failureOf(error);
   for (let cause: unknown = error; cause instanceof TemporalFailure; cause = cause.cause) {
     if (cause instanceof ApplicationFailure)
       return ApplicationFailure.nonRetryable(cause.message, cause.type ?? undefined, ...(cause.details ?? []));
     if (cause instanceof TerminatedFailure) return failureOf(new Stop('terminated', 'the execution was terminated'));
-    if (cause instanceof TimeoutFailure) return failureOf(timeoutStop(cause, stepOf(error)));
+    if (cause instanceof TimeoutFailure) return failureOf(timeoutStop(cause, stepOf(error), host));
   }
   return error;
 }
 
-function timeoutStop(timeout: TimeoutFailure, step: string): Stop {
+function timeoutStop(timeout: TimeoutFailure, step: string, host: string): Stop {
   const codes: Readonly<Record<string, StopCode>> = {
     HEARTBEAT: 'worker_lost',
     SCHEDULE_TO_START: 'host_absent',
@@ -39,10 +39,11 @@ function timeoutStop(timeout: TimeoutFailure, step: string): Stop {
     SCHEDULE_TO_CLOSE: 'step_timeout',
   };
   const code = codes[timeout.timeoutType ?? ''] ?? 'step_timeout';
-  return new Stop(code, `step ${step} ended by its ${timeout.timeoutType} timeout`, {
-    step,
-    timeout: timeout.timeoutType,
-  });
+  const message =
+    code === 'host_absent'
+      ? `no worker of host ${host} took step ${step}`
+      : `step ${step} ended by its ${timeout.timeoutType} timeout`;
+  return new Stop(code, message, { step, host, timeout: timeout.timeoutType });
 }
 
 function stepOf(error: unknown): string {
@@ -54,10 +55,15 @@ function stepOf(error: unknown): string {
 /** True when a step said no, or never began because no worker of the host was there: then it has left nothing behind. */
 export function isRefusal(error: unknown): boolean {
   if (error instanceof Stop) return true;
-  if (!(error instanceof ActivityFailure)) return false;
+  return isUnserved(error) || (error instanceof ActivityFailure && error.cause instanceof ApplicationFailure);
+}
+
+/** True when a step never began, because no worker of the host took it. */
+export function isUnserved(error: unknown): boolean {
   return (
-    error.cause instanceof ApplicationFailure ||
-    (error.cause instanceof TimeoutFailure && error.cause.timeoutType === 'SCHEDULE_TO_START')
+    error instanceof ActivityFailure &&
+    error.cause instanceof TimeoutFailure &&
+    error.cause.timeoutType === 'SCHEDULE_TO_START'
   );
 }
 
