@@ -136,8 +136,11 @@ export async function openEngine(options: OpenEngineOptions = {}): Promise<Engin
   }
 }
 
-/** A supervisor keeps the settings of whoever started it: a command with others would be carried out by the wrong ones. */
-function assertSameHost(ready: EngineReady, environment: Environment): void {
+/**
+ * A supervisor keeps the settings of whoever started it: a command with others would be carried out by the wrong ones.
+ * @throws Stop ambiguous_intent
+ */
+export function assertSameHost(ready: EngineReady, environment: Environment): void {
   const wanted = { host: hostName(environment), definitionsDirectory: definitionsDirectory(environment) };
   if (ready.host === wanted.host && ready.definitionsDirectory === wanted.definitionsDirectory) return;
   throw new Stop(

@@ -3,7 +3,7 @@
 // a killed supervisor is replaced at once and there are never two engines on one database file.
 import { setTimeout as delay } from 'node:timers/promises';
 import { Client } from '@temporalio/client';
-import { clusterTarget, connectEngine } from '../client/connection.js';
+import { assertSameHost, clusterTarget, connectEngine } from '../client/connection.js';
 import type { EngineTarget } from '../client/connection.js';
 import { ENGINE_LIMITS } from '../client/engine-limits.js';
 import { definitionsDirectory, hostName } from '../client/host-settings.js';
@@ -38,7 +38,7 @@ export interface SupervisorOptions {
 /**
  * Runs the supervisor, or, where one runs already, does what is wanted with that: in the foreground it is kept up and
  * succeeded when it ends; in the background there is nothing left to do. STOPs: those of findTemporalBinary and
- * startEngine, engine_unreachable for a cluster, permission_denied, io_error.
+ * startEngine, engine_unreachable for a cluster, ambiguous_intent, permission_denied, io_error.
  */
 export async function runSupervisor(options: SupervisorOptions): Promise<void> {
   const environment = options.environment ?? process.env;
@@ -53,11 +53,16 @@ export async function runSupervisor(options: SupervisorOptions): Promise<void> {
     if (release !== undefined) return await supervise(paths, environment, options).finally(release);
     const link = await attachSupervisor(paths.socket, (line) => options.onProgress?.(line));
     if (link !== 'absent') {
-      if (options.foreground) {
-        options.onReady?.(link.ready());
-        await Promise.race([link.ended, aborted(options.signal)]);
+      try {
+        if (options.foreground) {
+          // It would say that it is ready, serve nobody, and take over as another host when the first one dies
+          assertSameHost(link.ready(), environment);
+          options.onReady?.(link.ready());
+          await Promise.race([link.ended, aborted(options.signal)]);
+        }
+      } finally {
+        link.close();
       }
-      link.close();
       if (!options.foreground) return;
     } else if (!options.foreground && performance.now() > deadline) {
       throw new Stop('engine_unavailable', 'another supervisor holds the lock and does not answer', {

@@ -65,6 +65,15 @@ describe('up', () => {
     expect(ownPids()).toEqual([]);
   });
 
+  test('of another host name does not join: it would serve nobody, and succeed the first one as another host', async () => {
+    const up = startCommand(engine.environment, 'up', '--json');
+    await up.says(/"type":"ready"/);
+    const other = await run({ ...engine.environment, HOLDFAST_HOST: 'elsewhere' }, 'up', '--quiet');
+    expect(other).toMatchObject({ status: 64, stderr: expect.stringContaining('STOP ambiguous_intent: ') });
+    up.signal('SIGINT');
+    expect((await up.ended).status).toBe(0);
+  });
+
   test('ends cleanly when it is interrupted before it is ready', async () => {
     const up = startCommand(engine.environment, 'up');
     await up.says(/starting the worker/);
