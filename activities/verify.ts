@@ -10,7 +10,7 @@ import type { StoreRoom } from '../control/store-room.js';
 import { canonicalJson } from '../domain/canonical.js';
 import { assertForeignKeys, sumForeignKeys } from '../domain/foreign-keys.js';
 import type { FileEntry, ManifestDatabase, ManifestEntry, Metadata } from '../domain/manifest.js';
-import { Stop } from '../domain/stop.js';
+import { STOPS, Stop } from '../domain/stop.js';
 import { hashFiles } from '../files/copy.js';
 import type { HashJob } from '../files/copy.js';
 import { readMetadata } from '../files/metadata.js';
@@ -160,8 +160,10 @@ async function askForTables(
   for (const [index, { path, foreignKeys }] of databases.entries()) {
     const found = facts[index];
     if (found === undefined || 'unreadable' in found) {
-      const reason = found?.unreadable ?? 'it was not read';
-      throw new Stop('integrity_failed', `${path} can't be read after the migration: ${reason}`, { path, reason });
+      const reason = found?.unreadable ?? 'io_error';
+      // What the machine refuses is no fault of the migration
+      const code = STOPS[reason].exit === 65 ? 'integrity_failed' : reason;
+      throw new Stop(code, `${path} can't be read after the migration: ${reason}`, { path, reason });
     }
     // What the backup came with is no fault of the migration
     assertForeignKeys(path, found.facts.foreignKeys, foreignKeys);

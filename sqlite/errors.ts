@@ -1,7 +1,8 @@
 // What SQLite and lstat say, in the language of the STOP table; and how a STOP crosses a process or a thread, where
 // classes are lost. Serves every file of this room (SM-10).
-import { accessSync, constants, lstatSync } from 'node:fs';
+import { accessSync, constants, lstatSync, statfsSync } from 'node:fs';
 import type { BigIntStats } from 'node:fs';
+import { dirname } from 'node:path';
 import Database from 'better-sqlite3';
 import { hasErrno, stopCodeOf, translateErrno } from '../domain/errno.js';
 import { Stop } from '../domain/stop.js';
@@ -68,8 +69,28 @@ export function translateSqlite(error: unknown, path: string): unknown {
   const row = STOP_BY_SQLITE.find(([prefix]) => sqlite.startsWith(prefix));
   if (row === undefined) return error;
   // CANTOPEN does not say why; access(2) does, and opens nothing, which would drop locks.
-  const code = row[1] === 'io_error' && sqlite === 'SQLITE_CANTOPEN' && !mayRead(path) ? 'permission_denied' : row[1];
-  return new Stop(code, row[2], { path, sqlite, reason: (error as Error).message }, { cause: error });
+  const denied = row[1] === 'io_error' && sqlite === 'SQLITE_CANTOPEN' && !mayRead(path);
+  if (denied) return new Stop('permission_denied', row[2], { path, sqlite }, { cause: error });
+  // Nor does IOERR: reading a WAL database makes its index anew, which a full filesystem has no room for
+  const full = row[1] === 'io_error' && isFull(path);
+  return new Stop(
+    full ? 'no_space' : row[1],
+    full ? 'the filesystem is full' : row[2],
+    { path, sqlite, reason: (error as Error).message },
+    { cause: error },
+  );
+}
+
+/** An index of a log has 32 KiB, and a log begins with as much. */
+const ROOM_BYTES_MIN = 128 * 1024;
+
+function isFull(path: string): boolean {
+  try {
+    const { bavail, bfree, bsize } = statfsSync(dirname(path));
+    return (process.geteuid?.() === 0 ? bfree : bavail) * bsize < ROOM_BYTES_MIN;
+  } catch {
+    return false; // the caller reports what SQLite met
+  }
 }
 
 function mayRead(path: string): boolean {
