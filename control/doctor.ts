@@ -79,6 +79,7 @@ export async function examineStore(definition: StoreDefinition): Promise<readonl
     });
     // What could not be selected has been told
     const members = seen;
+    if (members !== undefined) await check(`owners of ${root.name}`, async () => checkOwners(members));
     if (members !== undefined)
       await check(`tables of ${root.name}`, async () => checkTables(root, members, definition.backup));
   }
@@ -117,6 +118,21 @@ function absence({ store }: StoreDefinition, { name, path }: RootDefinition): Fo
     what: `${path} does not exist: a backup is STOP member_missing`,
     remedy: `mount or make it, or correct roots.${name}.path; if it was lost, \`holdfast restore ${store} latest\` puts it back`,
   };
+}
+
+/** Only root can give files to their owners again. */
+function checkOwners({ databases, files, directories }: Members): readonly Found[] {
+  const user = process.geteuid?.() ?? 0;
+  const foreign = user === 0 ? [] : [...databases, ...files, ...directories].filter(({ entry }) => entry.uid !== user);
+  const [first] = foreign;
+  if (first === undefined) return [];
+  return [
+    {
+      state: 'note',
+      what: `${foreign.length} members belong to other users, such as ${first.entry.path}: backups are whole, but a restore by this user is STOP owner_differs`,
+      remedy: 'run the worker as root, or give the members to the user of the worker',
+    },
+  ];
 }
 
 async function checkTables(

@@ -77,14 +77,25 @@ async function readKept(room: StoreRoom): Promise<Kept> {
 
 /**
  * The start-up gate of an application (SM-8).
- * @throws Stop fenced while a restore has not been validated, or an exchange is still owed its undo
+ * @throws Stop root_missing where a root of a store that was worked on is gone, for an application that starts then makes
+ * an empty store in its place; fenced while a restore has not been validated, or an exchange is still owed its undo
  */
 export async function assertGate(room: StoreRoom): Promise<void> {
   const fence = await readFence(room.controlDirectory);
   const { debts } = await readKept(room);
   const owed = debts.find((entry) => entry.debts.undoExchange);
-  if (fence === undefined && owed === undefined) return;
+  if (fence === undefined && owed === undefined) {
+    assertRootsMounted(room);
+    return;
+  }
   throw new Stop('fenced', `the store is fenced by operation ${fence?.operation ?? owed?.operation ?? 'unknown'}`, {
     ...fence,
   });
+}
+
+function assertRootsMounted(room: StoreRoom): void {
+  if (!existsSync(join(room.controlDirectory, 'lock.db'))) return;
+  const gone = room.roots.find(({ definition }) => !existsSync(definition.path));
+  if (gone !== undefined)
+    throw new Stop('root_missing', `root ${gone.definition.path} does not exist`, { root: gone.definition.name });
 }

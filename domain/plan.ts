@@ -148,14 +148,27 @@ export function planBytes(plan: RestorePlan): string {
   return canonicalJson(plan);
 }
 
+/** What an approval is bound to as it is, by the names that people have for it. */
+const FIXED: readonly (readonly [key: Exclude<keyof RestorePlan, 'bounds' | 'sentence'>, what: string])[] = [
+  ['format', 'the format of plans'],
+  ['protocol', 'the protocol'],
+  ['store', 'the store'],
+  ['host', 'the host'],
+  ['source', 'the source'],
+  ['roots', 'the place of a root, or how it is exchanged,'],
+  ['hooks', 'the set of hooks'],
+  ['gates', 'a gate'],
+  ['definitionSha256', 'the store definition'],
+];
+
 /**
  * Holds the facts found under the lock against the approved plan.
  * @throws Stop plan_stale when anything but the bounds differs, or a fact exceeds its bound
  */
 export function assertPlanHolds(approved: RestorePlan, present: RestorePlan, facts: PlanFacts): void {
-  const fixed = ({ bounds: _bounds, sentence: _sentence, ...rest }: RestorePlan): string => canonicalJson(rest);
   const exceeded: string[] = [];
-  if (fixed(approved) !== fixed(present)) exceeded.push('source, target or policy differ');
+  for (const [key, what] of FIXED)
+    if (canonicalJson([approved[key]]) !== canonicalJson([present[key]])) exceeded.push(`${what} is another by now`);
   if (facts.rowsFewer > approved.bounds.rowsFewerMax)
     exceeded.push(`${facts.rowsFewer} rows, ${approved.bounds.rowsFewerMax} approved`);
   if (facts.databasesChanged > approved.bounds.databasesChangedMax)

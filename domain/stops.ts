@@ -341,7 +341,14 @@ export const STOPS = {
     title: 'the root can be exchanged in neither mode',
     exit: 78,
     safe: LIVE_UNTOUCHED,
-    remedy: 'see `holdfast doctor` for what is in the way',
+    remedy:
+      'mend what the message says is in the way: unmount it, let the parent of the root be written, or give `.holdfast` to the user of the worker',
+  },
+  root_missing: {
+    title: 'a root of a store that was worked on does not exist',
+    exit: 78,
+    safe: 'nothing was changed',
+    remedy: 'mount it, or restore the store; where it is meant to begin anew, make the directory',
   },
   unsupported_filesystem: {
     title: 'the filesystem is not fit for a store',

@@ -26,7 +26,10 @@ export async function exchangeMode(root: string): Promise<ExchangeMode> {
   const rootFacts = look(root);
   if (rootFacts !== null && !rootFacts.isDirectory()) throw refusal(root, 'the root is no directory', {});
   const mounts = await mountsBelow(root);
-  if (mounts.length > 0) throw refusal(root, 'other filesystems are mounted below the root', { mounts });
+  if (mounts.length > 0)
+    throw refusal(root, `${mounts.length} filesystems are mounted below the root, such as ${mounts[0] ?? ''}`, {
+      mounts,
+    });
   const obstacle = (await isMountPoint(root)) ? 'the root is a mount point' : parentObstacle(root, rootFacts);
   if (obstacle === null) {
     const why =

@@ -1,6 +1,6 @@
 // doctor: what would refuse a backup or a restore is found before one is asked for, each with its remedy.
 import { execFileSync } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { describe, expect, test } from 'vitest';
@@ -134,5 +134,30 @@ test.skipIf(requires('root'))(
     expect(state).toBe('stop');
     expect(what).toMatch(/cannot_tell_in_use: process \d+ \(\S.*?\) can not be inspected/);
     expect(remedy).toMatch(/detach hook.*pid namespace/);
+  },
+);
+
+test.skipIf(requires('root'))(
+  'members of other users are noted: an ordinary user can not give them back (needs root)',
+  () => {
+    const directory = temporaryDirectory();
+    chmodSync(directory, 0o755);
+    mkdirSync(join(directory, 'live'));
+    writeFileSync(join(directory, 'live', 'theirs'), 'x');
+    chownSync(join(directory, 'live'), 12345, 12345);
+    const definition = definitionIn(directory, (path) => ({ roots: { data: { path, trees: [{}] } } }));
+    const script = `
+    const { examineStore } = await import(${JSON.stringify(new URL('../../control/doctor.js', import.meta.url).href)});
+    process.setgroups([]); process.setgid(12345); process.setuid(12345);
+    const found = await examineStore(${JSON.stringify(definition)});
+    console.log(JSON.stringify(found.find(({ check }) => check === 'owners of data')));`;
+    const said = execFileSync(process.execPath, ['--input-type=module', '-e', script], {
+      encoding: 'utf8',
+      cwd: directory,
+    });
+    expect(JSON.parse(said)).toMatchObject({
+      state: 'note',
+      what: expect.stringMatching(/^1 members belong to other users, such as theirs: .* STOP owner_differs$/),
+    });
   },
 );

@@ -231,6 +231,12 @@ describe('a plan', () => {
     expect([long.count, long.first]).toEqual([1, []]);
   });
 
+  test('names what is another by now than what was approved', () => {
+    expect(() => assertPlanHolds(plan, { ...plan, definitionSha256: 'other', hooks: ['attach'] }, facts)).toThrow(
+      'the plan does not hold any more: the set of hooks is another by now; the store definition is another by now',
+    );
+  });
+
   test('is plan_stale when source, target or policy differ', () => {
     expect(
       holds({ ...plan, roots: [{ ...body.roots[0], root: 'data', path: '/srv', why: 'w', mode: 'entries' }] }, facts),
