@@ -39,10 +39,24 @@ export interface CommandText {
   readonly exits: readonly ExitStatus[];
 }
 
+/** What a command's help says beside its arguments and options. */
+export interface CommandHelp {
+  readonly examples: readonly string[];
+  readonly exits: readonly (readonly [status: number, meaning: string])[];
+}
+
+const HELP = new WeakMap<Command, CommandHelp>();
+
+/** undefined for the program itself, and for commands that are no person's. */
+export function helpOf(command: Command): CommandHelp | undefined {
+  return HELP.get(command);
+}
+
 /** A command with examples and exit statuses in its help. */
 export function describeCommand({ name, summary, examples, exits }: CommandText): Command {
   const statuses = [...new Set([0, 64, ...exits, 70])].sort((left, right) => left - right);
-  return new Command(name)
+  const help = { examples, exits: statuses.map((status) => [status, EXIT_MEANINGS[status] ?? ''] as const) };
+  const command = new Command(name)
     .summary(summary)
     .description(summary)
     .configureHelp({ showGlobalOptions: true })
@@ -54,9 +68,11 @@ export function describeCommand({ name, summary, examples, exits }: CommandText)
         ...examples.map((example) => `  $ ${example}`),
         '',
         'Exit status:',
-        ...statuses.map((status) => `  ${String(status).padStart(2)}  ${EXIT_MEANINGS[status] ?? ''}`),
+        ...help.exits.map(([status, meaning]) => `  ${String(status).padStart(2)}  ${meaning}`),
       ].join('\n'),
     );
+  HELP.set(command, help);
+  return command;
 }
 
 export function outputOf(command: Command): Output {

@@ -1,46 +1,11 @@
 #!/usr/bin/env node
 // The command line. Each command is a file of commands/; what it needs is loaded when it runs, so that the start-up
 // gate of an application (`holdfast status --gate`) is quick and depends on little.
-import { Command, CommanderError } from 'commander';
+import { CommanderError } from 'commander';
+import type { Command } from 'commander';
 import { Stop } from '../domain/stop.js';
-import { HOLDFAST_VERSION } from '../domain/version.js';
-import { completeCommand } from './commands/completion.js';
-import { COMMANDS } from './commands/index.js';
 import { reportError } from './output.js';
-
-const ENVIRONMENT = `
-Environment:
-  HOLDFAST_DEFINITIONS_DIRECTORY  store definitions (/etc/holdfast/stores for
-                                  root, else ~/.config/holdfast/stores)
-  HOLDFAST_STATE_DIRECTORY        the embedded engine (/var/lib/holdfast for
-                                  root, else ~/.local/state/holdfast)
-  HOLDFAST_HOST                   name of this host (default: its host name)
-  HOLDFAST_REQUESTED_BY           who asks, in manifests and the audit log
-                                  (default: the user, or who called sudo)
-  HOLDFAST_LOG_LEVEL              of engine and worker: debug, info, warn, error
-  HOLDFAST_TEMPORAL_BINARY        the \`temporal\` to use for the embedded engine
-  TEMPORAL_ADDRESS                a Temporal cluster to use instead of the
-                                  embedded engine, with TEMPORAL_NAMESPACE,
-                                  TEMPORAL_API_KEY and TEMPORAL_TLS_* of its SDK
-  HOLDFAST_UI_ADDRESS             the UI of that cluster, for links
-
-A refusal is a STOP: a code, what is safe, what to do, and an exit status.
-Interrupt a running protocol once, and it undoes what it has done and ends.`;
-
-function createProgram(): Command {
-  const program = new Command('holdfast')
-    .description(
-      'Fail-closed backup, restore and disaster recovery for software whose state is SQLite databases plus files.',
-    )
-    .version(HOLDFAST_VERSION)
-    .option('--json', 'JSON Lines on stdout; the last line is a result or an error')
-    .option('--quiet', 'no progress and no notes')
-    .option('--host <name>', 'the host of the store (default: this one)')
-    .addHelpText('after', ENVIRONMENT);
-  for (const command of COMMANDS) program.addCommand(command());
-  program.addCommand(completeCommand(program), { hidden: true });
-  return program;
-}
+import { createProgram } from './program.js';
 
 /**
  * Everything that commander prints itself: help goes to stdout, or is collected for one line of JSON; complaints become a

@@ -42,6 +42,7 @@ const PROBES = {
   'docker-compose': onPath('docker-compose'),
   'systemd-analyze': onPath('systemd-analyze'),
   sqlite3: onPath('sqlite3'),
+  groff: onPath('groff'),
   openssl: onPath('openssl'),
   zsh: onPath('zsh'),
   fish: onPath('fish'),
