@@ -43,7 +43,12 @@ describe('for people', () => {
 
     store.addItem('four');
     const planned = await holdfast('plan', store.name, 'latest');
-    expect(planned).toMatchObject({ status: 0, stdout: expect.stringMatching(/at most 10 rows and 0 files/) });
+    expect(planned).toMatchObject({
+      status: 0,
+      stdout: expect.stringMatching(
+        /tables shrink by at most 10 rows in all; any row may be newer in at most 1 of the databases/,
+      ),
+    });
     const refused = await holdfast('restore', store.name, 'latest');
     expect(refused).toMatchObject({ status: 77, stdout: expect.stringContaining('Replace store ') });
     expect(refused.stderr).toContain('STOP approval_missing: nothing was done');
@@ -158,7 +163,7 @@ describe('outputs', () => {
     );
     const { status, stderr } = await holdfast('list', store.name);
     expect(status).toBe(78);
-    expect(stderr).toMatch(/^ {2}problems:\n {4}line 4, key \S+, problem .*\n {4}line 5, /m);
+    expect(stderr).toMatch(/^ {2}problems:\n {4}line 4, column \d+, key \S+, problem .*\n {4}line 5, /m);
     expect(stderr).not.toMatch(/[{}]/);
   });
 });
@@ -311,7 +316,7 @@ describe('doctor', () => {
       readFileSync(log, 'utf8').replace('"backup"', '"restore"').replace('lock acquired', 'lock released'),
     );
     const edited = await holdfast('doctor', store.name);
-    expect([edited.status, /checksum_mismatch: line \d+ of the audit log/.test(edited.stdout)]).toEqual([78, true]);
+    expect([edited.status, /line \d+ of the audit log is not bound/.test(edited.stdout)]).toEqual([78, true]);
   });
 
   test('finds nothing in the way of a sound store', async () => {

@@ -74,7 +74,7 @@ export function beginProtocol(protocol: Protocol, order: Order): Run {
   let outcome: Outcome = 'running';
   let planDigest: string | null = null;
   // Before the order is checked: it may be missing altogether
-  const { store, operation }: Partial<Order> = (order as Order | undefined | null) ?? {};
+  const { store, operation, host }: Partial<Order> = (order as Order | undefined | null) ?? {};
   setHandler(statusQuery, () => ({
     protocol,
     store: String(store),
@@ -176,7 +176,7 @@ export function beginProtocol(protocol: Protocol, order: Order): Run {
         become('done');
         return result;
       } catch (error) {
-        const failure = asStop(error, order.host);
+        const failure = asStop(error, host);
         const type =
           failure instanceof Error && 'type' in failure && typeof failure.type === 'string' ? failure.type : null;
         const code = isCancellation(error) ? 'cancelled' : isStopCode(type) ? type : null;
