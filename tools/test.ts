@@ -1,6 +1,6 @@
 // `npm test`: runs vitest over the compiled tests, names what was skipped and why, and ends with the one line that
 // CI reads: `N passed, N failed, N skipped`. Arguments go to vitest: folders or files of dist/test.
-//   --fast   leaves out what starts engines or crashes processes: test/acceptance, test/crash, test/workers
+//   --fast   leaves out the rooms whose tests start engines or crash processes
 // A whole run makes sure of Temporal's binary first, with progress: building it (three minutes, once) inside a test
 // would be a timeout. Where it can't be had, the tests that need it are skipped by name with that reason.
 import { spawn, spawnSync } from 'node:child_process';
@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { closingLine, count, objections, readReport, type ReportedTest } from './report.js';
 
-const SLOW = ['acceptance', 'cli', 'crash', 'demo', 'workers'];
+const SLOW = ['acceptance', 'bench', 'cli', 'client', 'crash', 'demo', 'protocols', 'review', 'workers'];
 
 const given = process.argv.slice(2);
 const fast = given.includes('--fast');
