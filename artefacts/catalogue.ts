@@ -2,6 +2,7 @@
 // Backups are ordered by their numbers: clocks are set wrong, and set right again.
 import { basename, isAbsolute, join } from 'node:path';
 import type { Manifest } from '../domain/manifest.js';
+import { compactInstant } from '../domain/names.js';
 import { Stop } from '../domain/stop.js';
 import type { StopCode } from '../domain/stop.js';
 import type { Artefact } from './plain.js';
@@ -16,8 +17,7 @@ export function backupName({
   createdAt,
   backupId,
 }: Pick<Manifest, 'number' | 'createdAt' | 'backupId'>): string {
-  const instant = `${createdAt.slice(0, 19).replaceAll(/[-:]/g, '')}Z`;
-  return `${String(number).padStart(6, '0')}-${instant}-${backupId.slice(0, 8)}`;
+  return `${String(number).padStart(6, '0')}-${compactInstant(createdAt)}-${backupId.slice(0, 8)}`;
 }
 
 /** null: no name that is given to backups here, as of a copy that somebody has put beside them. */
@@ -36,7 +36,7 @@ export async function nextNumber(destination: string): Promise<number> {
 }
 
 /** Oldest first, by number; of one number by instant, then id; what is named otherwise before them all. */
-async function orderedNames(destination: string): Promise<readonly string[]> {
+export async function orderedNames(destination: string): Promise<readonly string[]> {
   const names = await artefactNames(destination);
   return names.toSorted((left, right) => (numberOf(left) ?? 0) - (numberOf(right) ?? 0) || (left < right ? -1 : 1));
 }

@@ -80,10 +80,10 @@ async function lookUp(words: readonly string[]): Promise<Known> {
 /** Newest first. Of a store whose definition can't be read nothing is known: the command itself will say why. */
 async function backupsOf(store: string): Promise<Candidates> {
   const { loadDefinitionAlone } = await import('../control/definitions.js');
-  const { artefactNames } = await import('../artefacts/plain.js');
+  const { orderedNames } = await import('../artefacts/catalogue.js');
   try {
     const { backup } = await loadDefinitionAlone(definitionsDirectory(), store);
-    return ['latest', ...[...(await artefactNames(backup.destination))].sort().toReversed()];
+    return ['latest', ...(await orderedNames(backup.destination)).toReversed()];
   } catch (error) {
     if (error instanceof Stop) return [];
     throw error;

@@ -30,13 +30,13 @@ export function problemsOf(
     const path = issue.path.map((part) => (typeof part === 'number' ? part : String(part)));
     if (issue.code === 'unrecognized_keys')
       return issue.keys.map((key) => ({
-        ...placeOf(lines, keyNode(document, path, key) ?? nodeAt(document, path)),
+        ...placeAt(lines, offsetOf(keyNode(document, path, key) ?? nodeAt(document, path))),
         key: [...path, key].join('.'),
         problem: `unknown key${meant(key, knownKeys(path))}`,
       }));
     return [
       {
-        ...placeOf(lines, nodeAt(document, path)),
+        ...placeAt(lines, offsetOf(nodeAt(document, path))),
         key: path.join('.'),
         problem: path.length === 0 ? aboutWhole(document, issue) : aboutValue(document, path, issue),
       },
@@ -45,10 +45,13 @@ export function problemsOf(
   return problems.sort((left, right) => left.line - right.line || left.column - right.column);
 }
 
-function placeOf(lines: LineCounter, node: Node | undefined): { readonly line: number; readonly column: number } {
-  const { line, col } = lines.linePos(node?.range?.[0] ?? 0);
+/** Where an offset of the text is, both from 1, also in an empty text. */
+export function placeAt(lines: LineCounter, offset: number): Pick<DefinitionProblem, 'line' | 'column'> {
+  const { line, col } = lines.linePos(offset);
   return { line: Math.max(line, 1), column: Math.max(col, 1) };
 }
+
+const offsetOf = (node: Node | undefined): number => node?.range?.[0] ?? 0;
 
 function aboutWhole({ contents }: Document, issue: DefinitionIssue): string {
   if (isMap(contents)) return issue.message;

@@ -11,7 +11,7 @@ import { storeDefinitionSchema, toStoreDefinition } from '../domain/schema/defin
 import { Stop } from '../domain/stop.js';
 import { ensureDirectory, writeNewDurable } from '../files/durable.js';
 import { translateErrno, translating } from '../files/errors.js';
-import { problemsOf } from './definition-problems.js';
+import { placeAt, problemsOf } from './definition-problems.js';
 import type { DefinitionProblem } from './definition-problems.js';
 
 const READ_TRIES = 10;
@@ -238,10 +238,7 @@ export async function addDefinition(directory: string, text: string): Promise<st
 export function parseDefinition(text: string, path: string): StoreDefinition {
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true });
-  const at = (offset: number, problem: string): DefinitionProblem => {
-    const { line, col } = lines.linePos(offset);
-    return { line: Math.max(line, 1), column: Math.max(col, 1), key: '', problem };
-  };
+  const at = (offset: number, problem: string): DefinitionProblem => ({ ...placeAt(lines, offset), key: '', problem });
   refuse(
     path,
     document.errors.map((error) => at(error.pos[0], error.message.split(' at line ')[0] ?? 'not YAML')),

@@ -79,9 +79,9 @@ export async function examineStore(definition: StoreDefinition): Promise<readonl
     });
     // What could not be selected has been told
     const members = seen;
-    if (members !== undefined) await check(`owners of ${root.name}`, async () => checkOwners(members));
-    if (members !== undefined)
-      await check(`tables of ${root.name}`, async () => checkTables(root, members, definition.backup));
+    if (members === undefined) continue;
+    await check(`owners of ${root.name}`, async () => checkOwners(members));
+    await check(`tables of ${root.name}`, async () => checkTables(root, members, definition.backup));
   }
   for (const name of HOOK_NAMES) {
     const program = definition.hooks[name]?.argv[0];

@@ -76,7 +76,9 @@ function databaseLines({ path, members }: DatabaseGroup): readonly string[] {
   const each = members.length === 1 ? '' : `${members.length} databases, `;
   const migrations = migrationsOf(shape.tables);
   const tables = shape.tables.filter(({ name }) => name !== migrations?.table);
-  const sequences = tables.filter(({ sequence }) => sequence !== null);
+  const sequences = tables.flatMap(({ name, sequence }) =>
+    sequence === null ? [] : [`{ table: ${word(name)}, column: ${word(sequence)} }`],
+  );
   return [
     `      # ${each}journal mode ${modes.join(' or ')}, ${shape.tables.length} tables`,
     entry,
@@ -93,9 +95,9 @@ function databaseLines({ path, members }: DatabaseGroup): readonly string[] {
       ? []
       : [
           '        # No restore takes these below the highest value ever seen, so only the newest state comes back in place:',
-          `        # sequences: [${namesOf(sequences.map(({ name, sequence }) => `{ table: ${word(name)}, column: ${word(sequence ?? '')} }`))}]`,
+          `        # sequences: [${namesOf(sequences)}]`,
           '        # Rows of these never change once they are there:',
-          `        # appendOnly: [${namesOf(sequences.slice(0, 1).map(({ name, sequence }) => `{ table: ${word(name)}, column: ${word(sequence ?? '')} }`))}]`,
+          `        # appendOnly: [${sequences[0] ?? ''}]`,
         ]),
   ];
 }
@@ -198,8 +200,7 @@ function globsOf({ path, shape }: SurveyedDatabase): readonly string[] {
 const escapeGlob = (path: string): string => path.replaceAll(/[\\*?[\]{}()!+@|]/g, String.raw`\$&`);
 const filesOf = (count: number): string => `${count} ${count === 1 ? 'file' : 'files'}`;
 const comment = (text: string): string => JSON.stringify(text).slice(1, -1);
-const namesOf = (names: readonly string[]): string =>
-  names.length > NAMES_SHOWN_MAX ? names.slice(0, NAMES_SHOWN_MAX).join(', ') : names.join(', ');
+const namesOf = (names: readonly string[]): string => names.slice(0, NAMES_SHOWN_MAX).join(', ');
 
 /** A word as YAML reads it back, also in a flow. */
 function word(text: string): string {

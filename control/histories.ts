@@ -1,10 +1,12 @@
 // The histories of closed runs, beside the audit log: an engine forgets its runs in time, and may be lost with its
 // host. One compressed file a run, as Temporal's own tools write and replay histories; its digest is in the audit log.
 import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
+import { compactInstant } from '../domain/names.js';
 import { ensureDirectory, writeFileDurable } from '../files/durable.js';
 import { hasErrno, translateErrno } from '../files/errors.js';
 import { appendAudit } from './audit.js';
@@ -63,14 +65,14 @@ function isoOf([, year, month, day, hour, minute, second]: readonly string[]): s
  * @throws Stop store_locked, no_space, permission_denied, io_error
  */
 export async function keepHistory(controlDirectory: string, run: ClosedRun, json: string): Promise<void> {
-  const instant = `${run.closedAt.toISOString().slice(0, 19).replaceAll(/[-:]/g, '')}Z`;
-  const name = `${instant}-${run.protocol}-${run.runId}.json.gz`;
+  const name = `${compactInstant(run.closedAt.toISOString())}-${run.protocol}-${run.runId}.json.gz`;
   const directory = historiesOf(controlDirectory);
+  const path = join(directory, name);
   const bytes = await compress(json);
   await withControlDatabase(controlDirectory, (database) =>
     database.section(async () => {
       // Several workers of a host look for runs to keep
-      if ((await keptHistories(controlDirectory)).runIds.has(run.runId)) return;
+      if (existsSync(path)) return;
       await ensureDirectory(directory, 0o700);
       await appendAudit(controlDirectory, 'history kept', run.operation, {
         protocol: run.protocol,
@@ -79,7 +81,7 @@ export async function keepHistory(controlDirectory: string, run: ClosedRun, json
         file: `histories/${name}`,
         sha256: createHash('sha256').update(json).digest('hex'),
       });
-      await writeFileDurable(join(directory, name), bytes, 0o600);
+      await writeFileDurable(path, bytes, 0o600);
     }),
   );
 }

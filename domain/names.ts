@@ -26,3 +26,8 @@ export const SEARCH_ATTRIBUTES = [
 ] as const;
 
 export type Outcome = 'running' | 'waiting' | 'compensating' | 'done' | 'stopped' | 'failed';
+
+/** An RFC 3339 instant of UTC as names of files have it, to the second: `20261121T120000Z`. */
+export function compactInstant(instant: string): string {
+  return `${instant.slice(0, 19).replaceAll(/[-:]/g, '')}Z`;
+}

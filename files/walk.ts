@@ -97,7 +97,7 @@ function namesIn(directory: string, relative: string): string[] {
   });
 }
 
-/** The names are looked up only beside files of odd length that may be databases, so most directories need no set. */
+/** Only where databases are looked for are names asked for, so other walks make no sets. */
 function isAmong(names: readonly string[]): (name: string) => boolean {
   let set: Set<string> | null = null;
   return (name) => (set ??= new Set(names)).has(name);

@@ -1,5 +1,6 @@
 // holdfast config validate [FILE...] | holdfast config show STORE [--effective] | holdfast config schema
 import type { Command } from 'commander';
+import type { DefinitionProblem } from '../../control/definition-problems.js';
 import type { StoreDefinition } from '../../domain/definition.js';
 import { Stop } from '../../domain/stop.js';
 import { describeCommand, localDefinitions, outputOf } from '../command.js';
@@ -85,16 +86,9 @@ async function orStop<T>(work: Promise<T>): Promise<T | Stop> {
   }
 }
 
-interface Problem {
-  readonly line: number;
-  readonly column: number;
-  readonly key: string;
-  readonly problem: string;
-}
-
-function problemsIn(stop: Stop): readonly Problem[] {
+function problemsIn(stop: Stop): readonly DefinitionProblem[] {
   const { problems } = stop.details;
-  return Array.isArray(problems) ? (problems as readonly Problem[]) : [];
+  return Array.isArray(problems) ? (problems as readonly DefinitionProblem[]) : [];
 }
 
 function showCommand(): Command {
