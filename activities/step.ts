@@ -90,10 +90,12 @@ async function run<Input extends StepInput, Output>(
     const room = await (retryable ? openStoreRoomAlone : openStoreRoom)(dependencies.definitionsDirectory, input.store);
     // Before anything: a run that was reset into its middle, or whose lock was taken over, must not even run a hook.
     // What must come about, comes about on the machine that has the lock: another one says no, and it is tried again
-    if (isGranted(input)) await assertGivenHere(room, input.grant);
-    if (!retryable && isGranted(input)) {
-      assertOwnRun(input, info.workflowExecution?.runId);
-      await critical(room, input.grant, () => undefined);
+    if (isGranted(input)) {
+      if (retryable) await assertGivenHere(room, input.grant);
+      else {
+        assertOwnRun(input, info.workflowExecution?.runId);
+        await critical(room, input.grant, () => undefined);
+      }
     }
     if (isPlanned(input)) assertDefinitionOf(input.plan, room);
     return await body(input, {
@@ -116,6 +118,9 @@ async function run<Input extends StepInput, Output>(
  * be put back is for a person to look at, with the fence up and both trees kept.
  */
 const FINAL: ReadonlySet<string> = new Set<StopCode>(['lock_lost', 'undo_failed']);
+
+/** What one machine refuses is for another, at once: waiting longer and longer would only make its turn rarer. */
+const OTHER_MACHINE_MILLIS = 1000;
 
 function isGranted(input: StepInput): input is GrantedInput {
   return 'grant' in input && input.grant !== null;
@@ -164,9 +169,10 @@ function failureOf(error: unknown, input: StepInput, signal: AbortSignal, retrya
       nonRetryable: !retryable || FINAL.has(stop.code),
       details: [model],
       cause: stop,
+      ...(stop.code === 'host_ambiguous' && { nextRetryDelay: OTHER_MACHINE_MILLIS }),
     });
   }
-  // A programming error: never a STOP, and never tried again as if the world had failed
+  // A programming error: never a STOP. Compensation goes on trying, for a worker that was mended may come
   return ApplicationFailure.create({
     message: stop.message,
     type: 'defect',

@@ -21,6 +21,15 @@ const HOST = '127.0.0.1';
 /** Marks the process as ours in its environment, from its first instant: a record of its pid would come too late. */
 const MARKER = 'HOLDFAST_ENGINE_OF';
 
+/**
+ * One partition a queue: the engine names only the pollers of the first one, and a worker that asks at another counts
+ * as not there until it asks again, a minute later.
+ */
+const DYNAMIC_CONFIGURATION = [
+  'matching.numTaskqueueReadPartitions=1',
+  'matching.numTaskqueueWritePartitions=1',
+] as const;
+
 export interface RunningEngine {
   readonly address: string;
   readonly uiAddress?: string;
@@ -60,6 +69,7 @@ export async function startEngine(options: StartEngineOptions): Promise<RunningE
   const ports = await choosePorts(paths);
   const argv = ['server', 'start-dev', '--db-filename', paths.database, '--ip', HOST, '--port', String(ports.port)];
   argv.push('--ui-port', String(ports.uiPort), '--headless=false', '--log-level', 'error', '--log-format', 'json');
+  for (const value of DYNAMIC_CONFIGURATION) argv.push('--dynamic-config-value', value);
   // A session of its own, so that a Ctrl-C at the terminal reaches the supervisor alone, which stops the worker first
   const env = engineEnvironment(options.environment ?? process.env, paths);
   const child = spawn(binary, argv, {
