@@ -2,7 +2,7 @@
 // control directory. One critical section is one BEGIN IMMEDIATE held across the check of the fencing token and the
 // effect. SQLite with synchronous=EXTRA: what a COMMIT said is on disk, the directory entry included.
 import Database from 'better-sqlite3';
-import { mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -335,6 +335,22 @@ export async function withControlDatabase<T>(
   use: (database: ControlDatabase) => T | Promise<T>,
 ): Promise<T> {
   await ensureControlDirectory(controlDirectory);
+  return opened(controlDirectory, use);
+}
+
+/**
+ * The same where there is a lock.db, else `absent`: what follows from a lock that was given never makes another lock,
+ * nor a control directory that somebody has just removed.
+ */
+export async function withPresentControlDatabase<T>(
+  controlDirectory: string,
+  use: (database: ControlDatabase) => T | Promise<T>,
+  absent: () => T,
+): Promise<T> {
+  return existsSync(join(controlDirectory, 'lock.db')) ? opened(controlDirectory, use) : absent();
+}
+
+async function opened<T>(controlDirectory: string, use: (database: ControlDatabase) => T | Promise<T>): Promise<T> {
   try {
     const database = ControlDatabase.open(controlDirectory);
     try {

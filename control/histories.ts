@@ -10,7 +10,8 @@ import { compactInstant } from '../domain/names.js';
 import { ensureDirectory, writeFileDurable } from '../files/durable.js';
 import { hasErrno, translateErrno } from '../files/errors.js';
 import { appendAudit } from './audit.js';
-import { withControlDatabase } from './control-database.js';
+import type { ControlDatabase } from './control-database.js';
+import { withPresentControlDatabase } from './control-database.js';
 
 export interface ClosedRun {
   readonly operation: string;
@@ -59,7 +60,7 @@ function isoOf([, year, month, day, hour, minute, second]: readonly string[]): s
 }
 
 /**
- * Keeps the history of a run, once. The file comes after its line in the audit log, because it is what tells that the
+ * Keeps the history of a run, once, where the store has a lock.db. The file comes after its line in the audit log, because it is what tells that the
  * run is kept: killed in between, the line is written again by the next try.
  * @param json the whole history, as historyToJSON writes it
  * @throws Stop store_locked, no_space, permission_denied, io_error
@@ -69,7 +70,7 @@ export async function keepHistory(controlDirectory: string, run: ClosedRun, json
   const directory = historiesOf(controlDirectory);
   const path = join(directory, name);
   const bytes = await compress(json);
-  await withControlDatabase(controlDirectory, (database) =>
+  const keep = (database: ControlDatabase): Promise<void> =>
     database.section(async () => {
       // Several workers of a host look for runs to keep
       if (existsSync(path)) return;
@@ -82,6 +83,6 @@ export async function keepHistory(controlDirectory: string, run: ClosedRun, json
         sha256: createHash('sha256').update(json).digest('hex'),
       });
       await writeFileDurable(path, bytes, 0o600);
-    }),
-  );
+    });
+  await withPresentControlDatabase(controlDirectory, keep, () => undefined);
 }

@@ -1,7 +1,5 @@
 // The host's lock: one operation at a time on one store, decided by who the owner is and never by a timer. Taking over
 // a stale lock raises the token, settles what the former owner owes, and leaves an audit entry.
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { debtsOf, isAtRest } from '../domain/journal.js';
 import type { JournalEvent } from '../domain/journal.js';
@@ -11,7 +9,7 @@ import { appendAudit } from './audit.js';
 import { ensureBallast } from './ballast.js';
 import { livenessOf, now, thisProcess } from './clock.js';
 import type { ControlDatabase, LockOwner } from './control-database.js';
-import { givenElsewhere, withControlDatabase } from './control-database.js';
+import { givenElsewhere, withControlDatabase, withPresentControlDatabase } from './control-database.js';
 import { readFence } from './fence.js';
 import { settleDebts } from './settle.js';
 import type { StoreRoom } from './store-room.js';
@@ -143,14 +141,14 @@ function lockedBy(owner: LockOwner | null): Stop {
 
 /**
  * One effect in one critical section: the token is checked, the effect made, the journal written, together.
- * @throws Stop lock_lost when another holds the lock by now
+ * @throws Stop host_ambiguous; lock_lost when another holds the lock by now
  */
 export async function critical<T>(
   room: StoreRoom,
   grant: LockGrant,
   effect: (database: ControlDatabase) => T | Promise<T>,
 ): Promise<T> {
-  return withControlDatabase(room.controlDirectory, (database) =>
+  return withLockOf(room, grant, (database) =>
     database.section(async () => {
       const owner = database.assertHeld(grant);
       const self = thisProcess();
@@ -162,12 +160,22 @@ export async function critical<T>(
 }
 
 /**
- * What is asked before a machine works under a grant at all. A machine that never had a lock of the store gets none.
+ * What is asked before a machine pays under a grant.
  * @throws Stop host_ambiguous when the lock was taken on another machine
  */
 export async function assertGivenHere(room: StoreRoom, grant: LockGrant): Promise<void> {
-  if (!existsSync(join(room.controlDirectory, 'lock.db'))) throw givenElsewhere(grant);
-  await withControlDatabase(room.controlDirectory, (database) => database.assertGivenHere(grant));
+  await withLockOf(room, grant, (database) => database.assertGivenHere(grant));
+}
+
+/** A machine that never had a lock of the store gets none by being asked for one. */
+function withLockOf<T>(
+  room: StoreRoom,
+  grant: LockGrant,
+  use: (database: ControlDatabase) => T | Promise<T>,
+): Promise<T> {
+  return withPresentControlDatabase(room.controlDirectory, use, () => {
+    throw givenElsewhere(grant);
+  });
 }
 
 /** Writes one journal event in a critical section of its own. */

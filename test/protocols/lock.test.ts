@@ -39,7 +39,8 @@ describe.skipIf(requires('temporal'))('the lock of a store', () => {
   test('backup.lock, backup.release: taking and giving back are in the audit log, with a token that grows', async () => {
     const store = makeStore(engine(), 'audited');
     const [first, second] = [await store.backup(), await store.backup()];
-    const entries = await readAudit(store.controlDirectory);
+    // The history of a run is kept whenever a look finds it closed
+    const entries = (await readAudit(store.controlDirectory)).filter(({ event }) => event !== 'history kept');
     expect(entries.map(({ event, operation, details }) => [event, operation, details['token']])).toEqual([
       ['lock acquired', first.operation, 1],
       ['lock released', first.operation, 1],

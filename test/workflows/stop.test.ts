@@ -21,15 +21,24 @@ describe('a failure of a step', () => {
     ['START_TO_CLOSE', 'step_timeout'],
     ['SCHEDULE_TO_CLOSE', 'step_timeout'],
   ] as const)('by its %s timeout is STOP %s, and names the step', (type, code) => {
-    const stop = asStop(timedOut(type));
+    const stop = asStop(timedOut(type), 'here');
     expect(stop).toBeInstanceOf(ApplicationFailure);
     const { type: found, details, nonRetryable } = stop as ApplicationFailure;
     expect([found, nonRetryable]).toEqual([code, true]);
     expect(details?.[0]).toMatchObject({ code, details: { step: 'stage', timeout: type } });
   });
 
+  test('that no worker of the host took names the host, also when the run was settled', () => {
+    const settlement = { undone: false, finished: false, hooks: [], stagingDropped: 0 };
+    for (const stop of [
+      asStop(timedOut('SCHEDULE_TO_START'), 'here'),
+      withSettlement(timedOut('SCHEDULE_TO_START'), settlement, 'here'),
+    ])
+      expect((stop as ApplicationFailure).message).toContain('no worker of host here took step stage');
+  });
+
   test('that is a refusal is taken out of its wrapping, code and details as they were', () => {
-    const { type, message, details } = asStop(refused()) as ApplicationFailure;
+    const { type, message, details } = asStop(refused(), 'here') as ApplicationFailure;
     expect([type, message, details]).toEqual([
       'checksum_mismatch',
       'no',
@@ -39,13 +48,15 @@ describe('a failure of a step', () => {
 
   test('that is a cancellation stays one', () => {
     const cancelled = activityFailure(new CancelledFailure('cancelled'));
-    expect(asStop(cancelled)).toBe(cancelled);
-    expect(withSettlement(cancelled, { undone: true, finished: false, hooks: [], stagingDropped: 0 })).toBe(cancelled);
+    expect(asStop(cancelled, 'here')).toBe(cancelled);
+    expect(withSettlement(cancelled, { undone: true, finished: false, hooks: [], stagingDropped: 0 }, 'here')).toBe(
+      cancelled,
+    );
   });
 
   test('that is a defect stays itself', () => {
     const defect = new TypeError('x is not a function');
-    expect(asStop(defect)).toBe(defect);
+    expect(asStop(defect, 'here')).toBe(defect);
   });
 
   test('has left nothing behind when it was a refusal or never began, and may have when its worker was lost', () => {
@@ -61,11 +72,15 @@ describe('a failure of a step', () => {
     [{ undone: true, finished: false }, 'undone'],
     [{ undone: false, finished: false }, 'ended'],
   ] as const)('settled with %j says so', (settlement, settled) => {
-    const failure = withSettlement(timedOut('HEARTBEAT'), {
-      ...settlement,
-      hooks: ['attach'],
-      stagingDropped: 1,
-    }) as ApplicationFailure;
+    const failure = withSettlement(
+      timedOut('HEARTBEAT'),
+      {
+        ...settlement,
+        hooks: ['attach'],
+        stagingDropped: 1,
+      },
+      'here',
+    ) as ApplicationFailure;
     expect(failure.details?.[0]).toMatchObject({
       code: 'worker_lost',
       details: { settled, hooksRun: ['attach'], stagingDropped: 1 },

@@ -159,7 +159,7 @@ export function beginProtocol(protocol: Protocol, order: Order): Run {
         if (held !== null || !isRefusal(error)) {
           become('compensating');
           const outcome = isCancellation(error) ? 'cancelled' : 'stopped';
-          throw withSettlement(error, await settle(held, outcome, error));
+          throw withSettlement(error, await settle(held, outcome, error), order.host);
         }
         throw error;
       }
@@ -176,7 +176,7 @@ export function beginProtocol(protocol: Protocol, order: Order): Run {
         become('done');
         return result;
       } catch (error) {
-        const failure = asStop(error, host);
+        const failure = asStop(error, String(host));
         const type =
           failure instanceof Error && 'type' in failure && typeof failure.type === 'string' ? failure.type : null;
         const code = isCancellation(error) ? 'cancelled' : isStopCode(type) ? type : null;

@@ -19,7 +19,7 @@ export function failureOf(stop: Stop): ApplicationFailure {
 }
 
 /** Takes the STOP out of whatever wraps it; cancellation stays what it is; anything else is a defect and stays itself. */
-export function asStop(error: unknown, host = 'the store'): unknown {
+export function asStop(error: unknown, host: string): unknown {
   if (isCancellation(error)) return error;
   if (error instanceof Stop) return failureOf(error);
   for (let cause: unknown = error; cause instanceof TemporalFailure; cause = cause.cause) {
@@ -68,8 +68,8 @@ export function isUnserved(error: unknown): boolean {
 }
 
 /** Adds to a STOP how the run was settled. A cancellation has no details: client/settlement.ts reads its history. */
-export function withSettlement(error: unknown, settlement: Settlement): unknown {
-  const failure = asStop(error);
+export function withSettlement(error: unknown, settlement: Settlement, host: string): unknown {
+  const failure = asStop(error, host);
   if (isCancellation(error) || !(failure instanceof ApplicationFailure)) return error;
   const model = failure.details?.[0] as StopModel | undefined;
   const message = settledMessage(failure.message, settlement);
