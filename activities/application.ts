@@ -64,15 +64,6 @@ export const resume = (dependencies: ActivityDependencies) =>
     return { quiescedMillis };
   });
 
-/** Steps restore.detach, rollback.detach. */
-export const detach = (dependencies: ActivityDependencies) =>
-  step(dependencies, async (input: GrantedInput, { room, signal }) => {
-    const hook = room.definition.hooks.detach;
-    if (hook === undefined) return;
-    await journal(room, input.grant, { event: 'detaching' });
-    await runHook('detach', hook, { store: input.store, operation: input.operation, signal });
-  });
-
 /** Steps restore.in-use, rollback.in-use. */
 export const inUse = (dependencies: ActivityDependencies) =>
   step(dependencies, async (_input: GrantedInput, { room }) => {

@@ -14,12 +14,16 @@ export interface CapturedDatabase extends Metadata {
   readonly sha256: string;
 }
 
+/** By `<root>/<path>`: ManifestDatabase.liveStamp. */
+export type LiveStamps = Readonly<Record<string, string | null>>;
+
 export interface Capture {
   readonly backupId: string;
   readonly createdAt: string;
   readonly cut: Omit<CutReport, 'quiescedMillis'>;
   readonly entries: readonly (DirectoryEntry | FileEntry)[];
   readonly databases: readonly CapturedDatabase[];
+  readonly liveStamps: LiveStamps;
 }
 
 export interface CaptureFacts {

@@ -11,7 +11,6 @@ import { treeOf } from '../control/store-room.js';
 import { raiseWitnesses } from '../control/witnesses.js';
 import type { DatabaseDefinition } from '../domain/definition.js';
 import type { DatabaseFacts } from '../domain/manifest.js';
-import { assertPlanHolds } from '../domain/plan.js';
 import { assertFloor, assertHistoryKept, assertMigrationsCompatible } from '../domain/sequence.js';
 import type { Witness } from '../domain/sequence.js';
 import { Stop } from '../domain/stop.js';
@@ -21,14 +20,15 @@ import { walkTree } from '../files/walk.js';
 import type { FactsRequest } from '../sqlite/facts.js';
 import { readLiveFacts } from '../sqlite/live.js';
 import { checkDatabase } from '../sqlite/check.js';
-import { factsOfBackup, factsOfTrees, measureAgainst, nameDatabases } from './measure.js';
-import type { Source } from './measure.js';
+import { assertStillCovered } from './covered.js';
+import type { Unreadable } from './covered.js';
+import { factsOfBackup, factsOfTrees } from './measure.js';
 import { UNLISTED, databasePaths, factsRequest, listedDefinition, livePath } from './members.js';
 import { readPlannedArtefact, readPlannedPoint } from './planned.js';
 import type { PlannedInput } from './stage.js';
 import type { SeenState } from './exchange.js';
 import { step } from './step.js';
-import type { ActivityDependencies, StepContext } from './step.js';
+import type { ActivityDependencies } from './step.js';
 
 /** One database that would come in, and where the live one is. */
 interface Pair {
@@ -40,19 +40,19 @@ interface Pair {
   readonly readUpTo: (bounds: DatabaseFacts['appendOnly']) => Promise<DatabaseFacts>;
 }
 
-/** Databases that can't be read, `<root>/<path>`. */
-interface Unreadable {
-  readonly live: readonly string[];
-  readonly source: readonly string[];
-}
-
 /** Step restore.compare. */
 export const compare = (dependencies: ActivityDependencies) =>
   step(dependencies, async (input: PlannedInput, context) => {
     const { room, signal } = context;
     const { manifest } = await readPlannedArtefact(input.plan);
     const seen = await seenStates(room);
-    const approved = await assertStillCovered(input, context, factsOfBackup(manifest, context.dependencies.host), []);
+    const approved = await assertStillCovered(
+      input.plan,
+      context,
+      factsOfBackup(manifest, context.dependencies.host),
+      [],
+      hasLetGo(room),
+    );
     const pairs: Pair[] = [];
     for (const database of manifest.databases) {
       const root = rootOf(room, database.root);
@@ -76,7 +76,7 @@ export const comparePoint = (dependencies: ActivityDependencies) =>
     const point = await readPlannedPoint(room, input.plan);
     const seen = await seenStates(room);
     const trees = await factsOfTrees(room, context, point);
-    const approved = await assertStillCovered(input, context, trees, trees.unreadable);
+    const approved = await assertStillCovered(input.plan, context, trees, trees.unreadable, hasLetGo(room));
     const pairs: Pair[] = [];
     for (const former of point.roots) {
       const found = await formerDigest(former.tree, former.definition);
@@ -105,29 +105,14 @@ export const comparePoint = (dependencies: ActivityDependencies) =>
     return { ...(await compareWithLive(input, room, pairs, approved, signal)), seen };
   });
 
+/** An application that lets go moves its logs into its databases: touched, without a new row. */
+function hasLetGo(room: StoreRoom): boolean {
+  return room.definition.hooks.detach !== undefined;
+}
+
 /** What lies at the roots before anything is read: the exchange replaces exactly that, or nothing. */
 async function seenStates(room: StoreRoom): Promise<readonly SeenState[]> {
   return (await formerStates(room)).map(({ root, sha256 }) => ({ root, sha256 }));
-}
-
-/**
- * The application was at work until it was stopped: what would be replaced now is held against what was approved, the
- * databases that can't be read included.
- * @param unreadable the databases of the source that can't be read
- * @returns the databases that can't be read, and are approved
- * @throws Stop plan_stale
- */
-async function assertStillCovered(
-  { plan }: PlannedInput,
-  context: StepContext,
-  source: Source,
-  unreadable: readonly string[],
-): Promise<Unreadable> {
-  const measured = await measureAgainst(context.room, context, source);
-  const present = { ...plan, source: { ...plan.source, databasesUnreadable: nameDatabases(unreadable) } };
-  // An application that lets go moves its logs into its databases: touched, without a new row. Held at restore.plan
-  assertPlanHolds(plan, present, { ...measured, databasesChanged: 0 });
-  return { live: measured.unreadable, source: unreadable };
 }
 
 /** @throws Stop plan_stale for a database that can't be read, unless it is among those that the plan speaks of */

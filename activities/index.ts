@@ -1,6 +1,7 @@
 // All activities by the names under which workflows call them and the Temporal UI shows them.
-import { attach, detach, inUse, quiesce, rebuild, resume } from './application.js';
+import { attach, inUse, quiesce, rebuild, resume } from './application.js';
 import { compare, comparePoint } from './compare.js';
+import { detach } from './detach.js';
 import { carryOver, commit, exchange, fence } from './exchange.js';
 import { lock, release, settle } from './lock.js';
 import { packageArtefact } from './package.js';

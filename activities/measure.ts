@@ -1,7 +1,7 @@
 // What the live store would lose: counted against the source of a restore, for the bounds of its plan. Live databases
 // are read in a process of their own, which changes nothing.
 import { createHash } from 'node:crypto';
-import { existsSync, lstatSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { RollbackPoint } from '../control/control-database.js';
 import { replacedMembers } from '../control/former.js';
@@ -14,6 +14,7 @@ import { matcherOf } from '../files/members.js';
 import type { WalkedEntry } from '../files/walk.js';
 import type { LiveFacts } from '../sqlite/live.js';
 import { readLiveFacts } from '../sqlite/live.js';
+import { mayBeWrittenSince } from './live-stamp.js';
 import { UNLISTED, factsRequest, listedDefinition } from './members.js';
 import type { StepContext } from './step.js';
 
@@ -23,12 +24,9 @@ type Tables = DatabaseFacts['tables'];
 export interface Source {
   readonly files: ReadonlyMap<string, { readonly sizeBytes: number; readonly mtimeNanos: string }>;
   readonly tables: ReadonlyMap<string, Tables>;
-  /** By this host's clock; null where that says nothing of the live databases. */
-  readonly takenAtNanos: bigint | null;
+  /** What the live databases were when it was taken, by `<root>/<path>`; of one without a stamp nothing is known. */
+  readonly stamps: ReadonlyMap<string, string | null>;
 }
-
-/** The kernel stamps files by a clock that may be so far behind. */
-const COARSE_CLOCK_NANOS = 20_000_000n;
 
 interface Measured extends PlanFacts {
   /** Every live database that can't be read, `<root>/<path>`. */
@@ -93,7 +91,7 @@ export async function measureAgainst(room: StoreRoom, context: StepContext, sour
     if (found === undefined || 'unreadable' in found) unreadable.push(key);
     else {
       rowsFewer += countFewer(found.facts.tables, source.tables.get(key) ?? []);
-      if (mayBeWrittenSince(pathOf(room, key), source.takenAtNanos)) databasesChanged += 1;
+      if (mayBeWrittenSince(pathOf(room, key), source.stamps.get(key))) databasesChanged += 1;
     }
   }
   const databases = keys.length - unreadable.length;
@@ -109,25 +107,15 @@ export async function measureAgainst(room: StoreRoom, context: StepContext, sour
 }
 
 /** What a backup holds, as a source. */
-export function factsOfBackup({ entries, databases, cut, host }: Manifest, thisHost: string): Source {
+export function factsOfBackup({ entries, databases, host }: Manifest, thisHost: string): Source {
   const files = entries.filter((entry) => entry.type !== 'directory');
   return {
     files: new Map(files.map((entry) => [`${entry.root}/${entry.path}`, entry])),
     tables: new Map(databases.map((database) => [`${database.root}/${database.path}`, database.tables])),
-    takenAtNanos: host === thisHost ? BigInt(Date.parse(cut.instant)) * 1_000_000n : null,
+    stamps: new Map(
+      host === thisHost ? databases.map(({ root, path, liveStamp }) => [`${root}/${path}`, liveStamp]) : [],
+    ),
   };
-}
-
-/**
- * Rows that were changed in place don't show in numbers of rows, and comparing them all takes as long as reading both
- * states. What shows is that the file, or a log with something in it, was touched: by its ctime, which nobody sets.
- */
-function mayBeWrittenSince(path: string, takenAtNanos: bigint | null): boolean {
-  if (takenAtNanos === null) return true;
-  return ['', '-wal', '-journal'].some((suffix) => {
-    const facts = lstatSync(path + suffix, { bigint: true, throwIfNoEntry: false });
-    return facts !== undefined && facts.size > 0n && facts.ctimeNs > takenAtNanos - COARSE_CLOCK_NANOS;
-  });
 }
 
 function countFewer(live: Tables, incoming: Tables): number {
@@ -202,7 +190,7 @@ export async function factsOfTrees(
       if (!databases.includes(path)) unreadable.push(`${root}/${path}`);
   }
   // What replaced it was made from something else, whenever it was written
-  return { files, tables, takenAtNanos: null, unreadable: unreadable.sort() };
+  return { files, tables, stamps: new Map(), unreadable: unreadable.sort() };
 }
 
 /** What the definition lists as databases and lies in a tree, whatever it has become: a glob names as a path does. */

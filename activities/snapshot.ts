@@ -16,7 +16,8 @@ import { takeCut } from '../sqlite/cut.js';
 import type { CutInstant, DatabasesCut } from '../sqlite/cut.js';
 import { quiesceApplication, resumeApplication } from './application.js';
 import { writeCapture } from './capture.js';
-import type { Capture } from './capture.js';
+import type { Capture, LiveStamps } from './capture.js';
+import { liveStamp } from './live-stamp.js';
 import { definitionOf, livePath, membersOf } from './members.js';
 import { metadataOf } from '../files/metadata.js';
 import type { RootMembers } from './members.js';
@@ -42,10 +43,10 @@ export const snapshot = (dependencies: ActivityDependencies) =>
     await critical(context.room, input.grant, () => beginArtefact(partial));
     for (let cutTries = 1; ; cutTries += 1) {
       try {
-        const { cut, entries, databases } = await cutOnce(input, context, partial, cutTries === 1);
-        const capture: Capture = { backupId, createdAt, cut: { ...cut, cutTries }, entries, databases };
+        const { cut, ...captured } = await cutOnce(input, context, partial, cutTries === 1);
+        const capture: Capture = { backupId, createdAt, cut: { ...cut, cutTries }, ...captured };
         await writeCapture(partial, capture);
-        const sizeBytes = [...databases, ...entries].reduce(
+        const sizeBytes = [...captured.databases, ...captured.entries].reduce(
           (sum, entry) => sum + ('sizeBytes' in entry ? entry.sizeBytes : 0),
           0,
         );
@@ -68,7 +69,9 @@ async function holdStillAgain({ grant, operation }: GrantedInput, { room, signal
   if (!held) await quiesceApplication(room, grant, signal);
 }
 
-type CutResult = Pick<Capture, 'entries' | 'databases'> & { readonly cut: Omit<Capture['cut'], 'cutTries'> };
+type CutResult = Pick<Capture, 'entries' | 'databases' | 'liveStamps'> & {
+  readonly cut: Omit<Capture['cut'], 'cutTries'>;
+};
 
 /** @param resumesAtOnce not after a failed try: what the application writes when it goes on would fail the next one, too */
 async function cutOnce(
@@ -80,6 +83,7 @@ async function cutOnce(
   const { room, signal } = context;
   const before = await membersOf(room);
   await makeDirectories(partial, before);
+  const liveStamps = stampsOf(before);
   const shared = shareProgress(context, before);
   const stop = new AbortController();
   const stopped = AbortSignal.any([signal, stop.signal]);
@@ -117,6 +121,7 @@ async function cutOnce(
       },
       entries: copied.entries,
       databases: databasesOf(partial, before, cut),
+      liveStamps,
     };
   } catch (error) {
     throw failures[0] ?? error;
@@ -124,6 +129,17 @@ async function cutOnce(
     stop.abort();
     await Promise.allSettled(sideEffects);
   }
+}
+
+function stampsOf(all: readonly RootMembers[]): LiveStamps {
+  return Object.fromEntries(
+    all.flatMap(({ root, members }) =>
+      members.databases.map(({ entry: { path } }) => [
+        `${root.definition.name}/${path}`,
+        liveStamp(livePath(root, path)),
+      ]),
+    ),
+  );
 }
 
 /** Databases and trees are copied side by side: how far the step is is the sum of both. */

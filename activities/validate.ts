@@ -53,7 +53,9 @@ async function checkCapture(
       const facts = await checkDatabase({ ...request, integrity: verdict === undefined }, signal);
       filesDone += 1;
       context.report({ filesDone });
-      return { root: captured.root, path: captured.path, integrityCheckedAt: verdict ?? now(), ...facts };
+      const { root, path } = captured;
+      const stamp = capture.liveStamps[`${root}/${path}`] ?? null;
+      return { root, path, integrityCheckedAt: verdict ?? now(), liveStamp: stamp, ...facts };
     }),
   );
   const entries = capture.databases.map((captured): FileEntry => ({ type: 'database', ...captured }));

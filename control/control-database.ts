@@ -169,14 +169,22 @@ export class ControlDatabase {
     this.#database.prepare('UPDATE lock SET owner = NULL WHERE slot = 1').run();
   }
 
-  /** @throws Stop host_ambiguous when another lock.db gave `grant` */
+  /**
+   * A clone of this machine has the identity as well; it has not the operations that began after it was made.
+   * @throws Stop host_ambiguous when another lock.db gave `grant`
+   */
   assertGivenHere(grant: LockGrant): void {
+    this.#assertIdentity(grant);
+    if (this.operation(grant.operation) === undefined) throw givenElsewhere(grant);
+  }
+
+  #assertIdentity(grant: LockGrant): void {
     if (grant.lockId !== this.identity()) throw givenElsewhere(grant);
   }
 
   /** @throws Stop host_ambiguous; lock_lost when `grant` is not the present one */
   assertHeld(grant: LockGrant): LockOwner {
-    this.assertGivenHere(grant);
+    this.#assertIdentity(grant);
     const { token, owner } = this.lock();
     if (owner === null || token !== grant.token || owner.operation !== grant.operation) {
       throw new Stop('lock_lost', `token ${grant.token} of operation ${grant.operation} is not the present one`, {

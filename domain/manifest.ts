@@ -83,6 +83,11 @@ export interface ManifestDatabase extends DatabaseFacts {
   readonly path: string;
   /** When integrity_check passed on exactly these bytes, RFC 3339. */
   readonly integrityCheckedAt: string;
+  /**
+   * Digest of what the live files were just before the cut (activities/live-stamp.ts): for the host alone, which tells by
+   * it whether they were written to since. null: they were written to in that very moment.
+   */
+  readonly liveStamp: string | null;
 }
 
 export interface CutReport {

@@ -15,7 +15,7 @@ export async function restore(order: RestoreOrder): Promise<RestoreReport> {
       const staged = await run.step('restore.stage', 'stage', { grant, plan });
       await run.step('restore.validate', 'validateStaged', { grant, plan });
       await run.step('restore.gates', 'gates', { grant, plan });
-      await run.step('restore.detach', 'detach', { grant });
+      await run.step('restore.detach', 'detach', { grant, plan });
       await run.step('restore.in-use', 'inUse', { grant });
       // Nobody writes any more: what is compared now is what will be replaced
       const { seen } = await run.step('restore.compare', 'compare', { grant, plan });

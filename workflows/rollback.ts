@@ -10,7 +10,7 @@ export async function rollback(order: RestoreOrder): Promise<RestoreReport> {
     run.exclusive(async (grant) => {
       const { plan, digest } = await run.step('rollback.plan', 'planUnderLock', { grant, order });
       run.planned(digest);
-      await run.step('rollback.detach', 'detach', { grant });
+      await run.step('rollback.detach', 'detach', { grant, plan });
       await run.step('rollback.in-use', 'inUse', { grant });
       const { seen } = await run.step('rollback.compare', 'comparePoint', { grant, plan });
       await run.critical('rollback.fence', 'fence', { grant, protocol: 'rollback' });

@@ -80,6 +80,14 @@ export const manifestSchema = z.strictObject({
       }),
     ),
   }),
-  databases: z.array(z.strictObject({ root: z.string(), path: z.string(), integrityCheckedAt: z.string(), ...facts })),
+  databases: z.array(
+    z.strictObject({
+      root: z.string(),
+      path: z.string(),
+      integrityCheckedAt: z.string(),
+      liveStamp: sha256.nullable(),
+      ...facts,
+    }),
+  ),
   entries: z.array(entry),
 }) satisfies z.ZodType<Manifest, unknown>;

@@ -63,6 +63,7 @@ function manifestOf(backupId: string, createdAt: string, store = 'shop', entries
         root: 'data',
         path: 'a.db',
         integrityCheckedAt: createdAt,
+        liveStamp: null,
         pageSizeBytes: 4096,
         journalMode: 'wal',
         tables: [],

@@ -1,6 +1,6 @@
 // The host's lock: one critical section at a time across processes, a token that only grows, and the rule of who may
 // take over from whom (DESIGN.md "Workflows", clauses T-4 and SM-8).
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { describe, expect, test } from 'vitest';
@@ -141,6 +141,15 @@ describe('tokens', () => {
 });
 
 describe('the identity of a lock.db', () => {
+  test('a grant is host_ambiguous on a clone of the machine that was made before, whose lock.db has the same identity', async () => {
+    const [{ room }, { room: clone }] = [await makeTestRoom(), await makeTestRoom()];
+    await releaseLock(room, await acquireLock(room, claimant(), saysRun('unknown')), 'done');
+    cpSync(room.controlDirectory, clone.controlDirectory, { recursive: true });
+    const grant = await acquireLock(room, claimant(), saysRun('unknown'));
+    expect(await codeOf(assertGivenHere(clone, grant))).toBe('host_ambiguous');
+    await expect(assertGivenHere(room, grant)).resolves.toBeUndefined();
+  });
+
   test('a grant of another machine is host_ambiguous, also with the same token and operation, and makes no effect', async () => {
     const [{ room }, { room: elsewhere }] = [await makeTestRoom(), await makeTestRoom()];
     const owner = claimant();

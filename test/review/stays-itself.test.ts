@@ -177,6 +177,7 @@ function makeArtefact(...more: readonly Record<string, unknown>[]): string {
     root: 'shop',
     path: 'a.db',
     integrityCheckedAt: 'then',
+    liveStamp: null,
     pageSizeBytes: 4096,
     journalMode: 'wal',
     tables: [],
