@@ -1,13 +1,12 @@
 // Steps request.plan, restore.plan and rollback.plan: what would be done, and what would be lost at most. The same
 // facts give the same plan; under the lock the facts are measured again and held against what was approved (F-29).
 import { createHash } from 'node:crypto';
-import { existsSync } from 'node:fs';
 import { resolveArtefact } from '../artefacts/catalogue.js';
 import type { Artefact } from '../artefacts/plain.js';
 import { withControlDatabase } from '../control/control-database.js';
 import type { RollbackPoint } from '../control/control-database.js';
 import { definitionDigest, keepPlan, keptPlan, planDigest } from '../control/plans.js';
-import { resolveRollbackPoint } from '../control/rollback-points.js';
+import { assertPointKept, resolveRollbackPoint } from '../control/rollback-points.js';
 import { assertFilesystems } from '../control/store-room.js';
 import type { StoreRoom } from '../control/store-room.js';
 import { sumForeignKeys } from '../domain/foreign-keys.js';
@@ -176,13 +175,7 @@ function assertSameRoots(room: StoreRoom, entries: readonly ManifestEntry[]): vo
 }
 
 async function lookAtPoint(room: StoreRoom, context: StepContext, point: RollbackPoint): Promise<Looked> {
-  for (const root of point.roots) {
-    if (!existsSync(root.tree) && root.sha256 !== 'absent')
-      throw new Stop('rollback_missing', `the tree of rollback point ${point.id} is gone`, {
-        id: point.id,
-        tree: root.tree,
-      });
-  }
+  await assertPointKept(point);
   const trees = await factsOfTrees(room, context, point);
   const facts = await measureAgainst(room, context, trees);
   return {

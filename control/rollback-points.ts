@@ -1,5 +1,6 @@
 // Rollback points: the states that restores and rollbacks replaced, kept whole in the control directories. The newest
 // few are kept for some days; a record goes before its trees, so that no record ever names a tree that is not whole.
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { readdir } from 'node:fs/promises';
 import { debtsOf } from '../domain/journal.js';
@@ -9,6 +10,7 @@ import { removeTree } from '../files/durable.js';
 import type { RollbackPoint } from './control-database.js';
 import { withControlDatabase } from './control-database.js';
 import { now } from './clock.js';
+import { formerDigest } from './former.js';
 import { critical } from './lock.js';
 import type { StoreRoom } from './store-room.js';
 
@@ -37,6 +39,29 @@ export async function resolveRollbackPoint(room: StoreRoom, reference: string): 
       candidates: found.map((point) => point.id),
     });
   return first;
+}
+
+/** True while every tree of it is there. */
+export function isThere(point: RollbackPoint): boolean {
+  return point.roots.every(({ tree, sha256 }) => sha256 === 'absent' || existsSync(tree));
+}
+
+/**
+ * Asks whether a point is still what was put there, by the looks of its files.
+ * @throws Stop rollback_missing, checksum_mismatch
+ */
+export async function assertPointKept(point: RollbackPoint): Promise<void> {
+  for (const { tree, sha256, definition } of point.roots) {
+    const found = await formerDigest(tree, definition);
+    if (found === sha256) continue;
+    if (found === 'absent')
+      throw new Stop('rollback_missing', `the tree of rollback point ${point.id} is gone`, { id: point.id, tree });
+    throw new Stop('checksum_mismatch', `the tree of rollback point ${point.id} is not what was kept`, {
+      tree,
+      expected: sha256,
+      found,
+    });
+  }
 }
 
 /** Removes what is beyond the policy, and trees that no record names. Under the lock. */

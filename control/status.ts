@@ -11,6 +11,7 @@ import { livenessOf } from './clock.js';
 import { withControlDatabase } from './control-database.js';
 import type { LockOwner, RollbackPoint } from './control-database.js';
 import { readEpoch } from './epoch.js';
+import { isThere } from './rollback-points.js';
 import { readFence } from './fence.js';
 import type { Fence } from './fence.js';
 import type { StoreRoom } from './store-room.js';
@@ -31,7 +32,10 @@ export interface StoreStatus {
   };
   readonly fence: Fence | null;
   readonly epoch: Epoch | null;
-  readonly rollbackPoints: readonly Omit<RollbackPoint, 'roots'>[];
+  readonly rollbackPoints: readonly (Omit<RollbackPoint, 'roots'> & {
+    /** False: its tree is gone, and it can't be gone back to. */
+    readonly isThere: boolean;
+  })[];
   readonly newestBackup: CatalogueEntry | null;
   readonly debts: readonly { readonly operation: string; readonly debts: Debts }[];
 }
@@ -57,7 +61,10 @@ export async function readStatus(room: StoreRoom): Promise<StoreStatus> {
     lock: { ...lock, liveness: lock.owner === null ? null : livenessOf(lock.owner) },
     fence: (await readFence(room.controlDirectory)) ?? null,
     epoch: await readEpoch(room.controlDirectory),
-    rollbackPoints: points.map(({ id, number, createdAt, protocol }) => ({ id, number, createdAt, protocol })),
+    rollbackPoints: points.map((point) => {
+      const { id, number, createdAt, protocol } = point;
+      return { id, number, createdAt, protocol, isThere: isThere(point) };
+    }),
     newestBackup: await newestArtefact(room.definition.backup.destination, room.definition.store),
     debts,
   };

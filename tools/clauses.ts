@@ -13,7 +13,7 @@ import { readReport, type ReportedTest } from './report.js';
 /** Where tests stand whose titles begin with the clause that they prove; killed processes have a room of their own. */
 const ACCEPTANCE = ['test/acceptance', 'test/crash'];
 
-const { values } = parseArgs({ options: { json: { type: 'string' }, report: { type: 'string' } } });
+const { values } = readArguments();
 const clauses = readClauses(readFileSync('docs/clauses.md', 'utf8'));
 const tests =
   values.report === undefined ? runAcceptance() : readReport(JSON.parse(readFileSync(values.report, 'utf8')));
@@ -27,6 +27,21 @@ const strays = tests.filter(({ status }) => status === 'failed');
 for (const { title, failures } of strays) console.error(`failed: ${title}\n  ${failures[0]?.split('\n')[0] ?? ''}`);
 for (const line of verdictLines(verdicts)) console.log(line);
 if (strays.length > 0) process.exitCode = 1;
+
+/** Says how it is used, and ends, where it is asked for or not understood. */
+function readArguments() {
+  const usage = 'npm run clauses -- [--json FILE] [--report FILE]';
+  try {
+    const options = { json: { type: 'string' }, report: { type: 'string' }, help: { type: 'boolean' } } as const;
+    const parsed = parseArgs({ options });
+    if (parsed.values.help !== true) return parsed;
+    console.log(usage);
+    process.exit(0);
+  } catch (error) {
+    console.error(`${error instanceof Error ? error.message : String(error)}\n${usage}`);
+    process.exit(2);
+  }
+}
 
 /** Vitest's own output goes to stderr, so that stdout is the verdicts alone. */
 function runAcceptance(): readonly ReportedTest[] {

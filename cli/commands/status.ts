@@ -56,7 +56,8 @@ function describeStatus(status: StoreStatus): string[] {
     `  epoch     ${epoch === null ? 'never restored' : `${epoch.id} (${epoch.counter})`}`,
     `  backup    ${newestBackup === null ? 'none' : `${newestBackup.name}, ${newestBackup.stop === undefined ? 'readable' : `STOP ${newestBackup.stop.code}: ${newestBackup.stop.message}`}`}`,
     ...status.rollbackPoints.map(
-      (point) => `  rollback  ${point.id}, replaced ${point.createdAt} by a ${point.protocol}`,
+      ({ id, createdAt, protocol, isThere }) =>
+        `  rollback  ${id}, replaced ${createdAt} by a ${protocol}${isThere ? '' : '; its tree is GONE'}`,
     ),
     ...left.map((debt) => `  OWED      operation ${debt.operation}: run \`holdfast recover ${status.store}\``),
   ];

@@ -4,6 +4,8 @@ import { existsSync, readFileSync, readdirSync, rmSync, utimesSync, writeFileSyn
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { nameDatabases } from '../../activities/measure.js';
+import { readStatus } from '../../control/status.js';
+import { openStoreRoom } from '../../control/store-room.js';
 import { STEPS } from '../../domain/steps.js';
 import { stopOf, useEngine } from '../support/engine.js';
 import { requires } from '../support/requires.js';
@@ -75,7 +77,7 @@ describe.skipIf(requires('temporal'))('rollback', () => {
     await store.restore({ kind: 'rollback', point: points[1] ?? '' });
   });
 
-  test('rollback.compare: a rollback point that somebody has been at is checksum_mismatch, and nothing happens', async () => {
+  test('request.plan: a rollback point that somebody has been at is checksum_mismatch, and nothing happens', async () => {
     const store = makeStore(engine(), 'touched');
     await store.backup();
     await store.restore();
@@ -84,10 +86,27 @@ describe.skipIf(requires('temporal'))('rollback', () => {
     utimesSync(join(tree, 'files/one'), 1, 1);
     const before = await store.digest();
     const stop = await stopOf(store.rollback());
-    expect([stop.code, stop.details['step']]).toEqual(['checksum_mismatch', 'rollback.compare']);
+    expect([stop.code, stop.details['step']]).toEqual(['checksum_mismatch', 'request.plan']);
     expect(await store.digest()).toBe(before);
     expect(store.leftovers()).toEqual([]);
     expect(store.rollbackPoints()).toHaveLength(1);
+    rmSync(tree, { recursive: true });
+    expect((await stopOf(store.plan(LATEST_POINT))).code).toBe('rollback_missing');
+    const { rollbackPoints } = await readStatus(await openStoreRoom(engine().definitionsDirectory, store.name));
+    expect(rollbackPoints).toMatchObject([{ isThere: false }]);
+  });
+
+  test('rollback.compare: a rollback point that somebody is at while the application lets go is checksum_mismatch', async () => {
+    const store = makeStore(engine(), 'meanwhile');
+    await store.backup();
+    await store.restore();
+    const tree = store.rollbackPoints()[0]?.roots[0]?.tree ?? '';
+    const before = await store.digest();
+    store.scriptHook('detach', `printf two > '${join(tree, 'files/one')}'; touch -d @1 '${join(tree, 'files/one')}'`);
+    const stop = await stopOf(store.rollback());
+    expect([stop.code, stop.details['step']]).toEqual(['checksum_mismatch', 'rollback.compare']);
+    expect(await store.digest()).toBe(before);
+    expect(store.leftovers()).toEqual([]);
   });
 
   test.each(['ledger.db', 'l*.db'])(
