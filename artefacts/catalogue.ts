@@ -117,9 +117,12 @@ function summarise(name: string, { path, manifest }: Artefact): CatalogueEntry {
   };
 }
 
+/** Shorter digits are never the beginning of an id: every second backup number would soon name another backup, too. */
+const NUMBER_ALONE = /^\d{1,7}$/;
+
 /**
  * Finds the artefact that `reference` names: an absolute path, `latest` of the store, a number, a name, a backup id, or a
- * unique prefix of either. Only manifests of what may be meant are read.
+ * unique prefix of either. Up to seven digits are a number. Only manifests of what may be meant are read.
  * @throws Stop artefact_missing, ambiguous_intent, and those of readArtefact
  */
 export async function resolveArtefact(destination: string, store: string, reference: string): Promise<Artefact> {
@@ -132,11 +135,12 @@ export async function resolveArtefact(destination: string, store: string, refere
     return readNamed(destination, newest.name);
   }
   const names = await orderedNames(destination);
-  const candidates = names.includes(reference) ? [reference] : names.filter((name) => mayBe(name, reference));
+  const isNameInFull = names.includes(reference) && !NUMBER_ALONE.test(reference);
+  const candidates = isNameInFull ? [reference] : names.filter((name) => mayBe(name, reference));
   const found: Artefact[] = [];
   for (const name of candidates) {
     const artefact = await readNamed(destination, name);
-    if (isNamed(name, reference) || artefact.manifest.backupId.startsWith(reference)) found.push(artefact);
+    if (isNamed(name, reference) || isOfId(artefact.manifest.backupId, reference)) found.push(artefact);
   }
   const [first, second] = found;
   if (first === undefined)
@@ -152,12 +156,19 @@ export async function resolveArtefact(destination: string, store: string, refere
 
 /** By its number in full, or by how its name begins: digits alone are never the beginning of a longer number. */
 function isNamed(name: string, reference: string): boolean {
+  if (name === reference) return true;
   const number = numberOf(name);
-  return number !== null && /^\d+$/.test(reference) ? Number(reference) === number : name.startsWith(reference);
+  if (number !== null && /^\d+$/.test(reference)) return Number(reference) === number;
+  return !NUMBER_ALONE.test(reference) && name.startsWith(reference);
+}
+
+/** @param id of a backup, or how it begins */
+function isOfId(id: string, reference: string): boolean {
+  return !NUMBER_ALONE.test(reference) && id.startsWith(reference);
 }
 
 /** By its name alone: it is named so, or the id whose beginning it carries begins so. */
 function mayBe(name: string, reference: string): boolean {
   const id = name.slice(name.lastIndexOf('-') + 1);
-  return isNamed(name, reference) || (BACKUP_NAME.test(name) && id.startsWith(reference.slice(0, id.length)));
+  return isNamed(name, reference) || (BACKUP_NAME.test(name) && isOfId(id, reference.slice(0, id.length)));
 }

@@ -272,10 +272,27 @@ describe('the catalogue', () => {
     expect((await find('100000')).slice(0, 8)).toBe('abababab');
   });
 
-  test('refuses a number that is also the beginning of another id', async () => {
+  test('takes digits for a number and for nothing else, whatever an id or another name begins with', async () => {
     await publish(numbered(4, '2026-01-05T03:04:05.000Z', '2ccccccc'));
-    expect(await codeOf(resolveArtefact(destination, 'shop', '2'))).toBe('ambiguous_intent');
-    expect(await find('000002')).toBe(IDS[1]);
+    expect(await find('2')).toBe(IDS[1]);
+    await rm(join(destination, '000002-20260103T030405Z-0b6f1f8e'), { recursive: true });
+    expect(await codeOf(resolveArtefact(destination, 'shop', '2'))).toBe('artefact_missing');
+    // A broken backup that nobody has named is in nobody's way
+    await publish(numbered(5, '2026-01-06T03:04:05.000Z', '4ddddddd'));
+    await unlink(join(destination, '000005-20260106T030405Z-4ddddddd', 'manifest.json'));
+    expect((await find('4')).slice(0, 8)).toBe('2ccccccc');
+    await publish(numbered(6, '2026-01-07T03:04:05.000Z', '12345678'));
+    expect([await find('12345678'), await find('12345678-3b'), await find('2c'), await find('6')]).toEqual([
+      ...Array<string>(2).fill('12345678-3b0e-4a52-9d1c-0d7c1a2b3c4d'),
+      '2ccccccc-3b0e-4a52-9d1c-0d7c1a2b3c4d',
+      '12345678-3b0e-4a52-9d1c-0d7c1a2b3c4d',
+    ]);
+  });
+
+  test('refuses a number that is the whole name of another backup', async () => {
+    await rename(join(destination, '000002-20260103T030405Z-0b6f1f8e'), join(destination, '1'));
+    expect(await codeOf(resolveArtefact(destination, 'shop', '1'))).toBe('ambiguous_intent');
+    expect(await find('000001')).toBe(IDS[0]);
   });
 
   test('does not take a backup for a later one because somebody has renamed it', async () => {
