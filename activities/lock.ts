@@ -5,6 +5,7 @@ import type { LockOwner } from '../control/control-database.js';
 import { dropPartials } from '../artefacts/plain.js';
 import { acquireLock, critical, hasFinished, releaseLock } from '../control/lock.js';
 import type { RunState } from '../control/lock.js';
+import { noteStore } from '../control/noted-stores.js';
 import { settleOperation } from '../control/recovery.js';
 import { pruneRollbackPoints } from '../control/rollback-points.js';
 import { dismissGuard } from '../control/guard.js';
@@ -17,6 +18,7 @@ export const lock = (dependencies: ActivityDependencies) =>
   step(dependencies, async (input: StepInput & { readonly protocol: string }, { room }): Promise<LockGrant> => {
     const { workflowExecution } = activityInfo();
     if (workflowExecution === undefined) throw new Error('defect: a step outside a workflow');
+    await noteStore(dependencies.stateDirectory, room);
     return acquireLock(
       room,
       {

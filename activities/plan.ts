@@ -5,6 +5,7 @@ import { resolveArtefact } from '../artefacts/catalogue.js';
 import type { Artefact } from '../artefacts/plain.js';
 import { withControlDatabase } from '../control/control-database.js';
 import type { RollbackPoint } from '../control/control-database.js';
+import { assertAsNoted } from '../control/noted-stores.js';
 import { definitionDigest, keepPlan, keptPlan, planDigest } from '../control/plans.js';
 import { assertPointKept, resolveRollbackPoint } from '../control/rollback-points.js';
 import { assertFilesystems } from '../control/store-room.js';
@@ -47,6 +48,7 @@ export const plan = (dependencies: ActivityDependencies) =>
         throw new Stop('usage', `the order is malformed: ${parsed.error.issues[0]?.message ?? ''}`, {
           key: parsed.error.issues[0]?.path.join('.') ?? '',
         });
+      await assertAsNoted(dependencies.stateDirectory, context.room);
       const { present, facts } = await planNow(parsed.data, context);
       const shown = input.confirm === null ? undefined : await keptPlan(context.room, input.confirm);
       if (shown !== undefined) assertPlanHolds(shown, present, facts);

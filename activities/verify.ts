@@ -4,7 +4,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { resolveArtefact } from '../artefacts/catalogue.js';
 import { assertTreeMatches, dataPath, readArtefact } from '../artefacts/plain.js';
 import { formerDigest } from '../control/former.js';
-import { withControlDatabase } from '../control/control-database.js';
+import { withPresentControlDatabase } from '../control/control-database.js';
 import { runHook } from '../control/hooks.js';
 import type { StoreRoom } from '../control/store-room.js';
 import { canonicalJson } from '../domain/canonical.js';
@@ -35,8 +35,11 @@ export const verifyBytes = (dependencies: ActivityDependencies) =>
         store: artefact.manifest.store,
       });
     }
-    const witness = await withControlDatabase(room.controlDirectory, (database) =>
-      database.manifestWitness(artefact.manifest.backupId),
+    // Backups are verified also where the store is lost, or not mounted
+    const witness = await withPresentControlDatabase(
+      room.controlDirectory,
+      (database) => database.manifestWitness(artefact.manifest.backupId),
+      () => undefined,
     );
     if (witness !== undefined && witness !== artefact.manifestSha256) {
       throw new Stop('checksum_mismatch', 'the manifest is not the one that was written here', {

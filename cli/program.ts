@@ -10,7 +10,14 @@ export const ENVIRONMENT: readonly (readonly [name: string, lines: readonly stri
     'HOLDFAST_DEFINITIONS_DIRECTORY',
     ['store definitions (/etc/holdfast/stores for', 'root, else ~/.config/holdfast/stores)'],
   ],
-  ['HOLDFAST_STATE_DIRECTORY', ['the embedded engine (/var/lib/holdfast for', 'root, else ~/.local/state/holdfast)']],
+  [
+    'HOLDFAST_STATE_DIRECTORY',
+    [
+      'the embedded engine, and which stores were',
+      'worked on (/var/lib/holdfast for root, else',
+      '~/.local/state/holdfast)',
+    ],
+  ],
   ['HOLDFAST_HOST', ['name of this host (default: its host name)']],
   ['HOLDFAST_REQUESTED_BY', ['who asks, in manifests and the audit log', '(default: the user, or who called sudo)']],
   ['HOLDFAST_LOG_LEVEL', ['of engine and worker: debug, info, warn, error']],

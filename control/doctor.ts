@@ -12,6 +12,7 @@ import { findUsers } from '../files/in-use.js';
 import { walkTree } from '../files/walk.js';
 import { checkAudit } from './audit-check.js';
 import { lookForTables } from './doctor-tables.js';
+import { assertAsNoted } from './noted-stores.js';
 import { readStatus } from './status.js';
 import { roomOf } from './store-room.js';
 import type { StoreRoom } from './store-room.js';
@@ -30,7 +31,7 @@ const AUDIT_REMEDY =
   'the log or a history was edited or removed: find out by whom, from the engine and from copies; operations go on, and are logged';
 
 /** Every check of one store; none stops the others. */
-export async function examineStore(definition: StoreDefinition): Promise<readonly Finding[]> {
+export async function examineStore(definition: StoreDefinition, stateDirectory: string): Promise<readonly Finding[]> {
   const findings: Finding[] = [];
   const check = async (name: string, look: () => Promise<Found | readonly Found[]>): Promise<void> => {
     try {
@@ -91,7 +92,7 @@ export async function examineStore(definition: StoreDefinition): Promise<readonl
   await check('in use', async () => checkUsers(definition));
   if (room !== undefined) {
     const opened = room;
-    await check('state', async () => checkState(opened));
+    await check('state', async () => checkState(opened, stateDirectory));
     await check('audit log', async () => {
       const { lines, histories, problems } = await checkAudit(opened.controlDirectory);
       if (problems.length > 0) return problems.map((what) => ({ state: 'stop', what, remedy: AUDIT_REMEDY }));
@@ -214,7 +215,8 @@ async function checkUsers(definition: StoreDefinition): Promise<Found> {
       };
 }
 
-async function checkState(room: StoreRoom): Promise<Found> {
+async function checkState(room: StoreRoom, stateDirectory: string): Promise<Found> {
+  await assertAsNoted(stateDirectory, room);
   const status = await readStatus(room);
   if (status.fence !== null)
     return { state: 'stop', what: `fenced since ${status.fence.since}`, remedy: STOPS.fenced.remedy };

@@ -8,8 +8,8 @@ import { Stop } from '../domain/stop.js';
 import { appendAudit } from './audit.js';
 import { dropBallast } from './ballast.js';
 import { livenessOf, now, thisProcess } from './clock.js';
-import type { LockOwner } from './control-database.js';
-import { withControlDatabase } from './control-database.js';
+import type { ControlDatabase, LockOwner } from './control-database.js';
+import { withControlDatabase, withPresentControlDatabase } from './control-database.js';
 import { assertNotFenced, releaseLock } from './lock.js';
 import { removeUnnamedTrees } from './rollback-points.js';
 import { settleDebts } from './settle.js';
@@ -27,7 +27,7 @@ export async function settleOperation(
   runId: string,
   outcome: string,
 ): Promise<Settled | null> {
-  const grant = await withControlDatabase(room.controlDirectory, async (database) => {
+  const raise = async (database: ControlDatabase): Promise<LockGrant | null> => {
     const ownerIfOurs = (): LockOwner | null => {
       const { owner } = database.lock();
       return owner !== null && owner.operation === operation && owner.runId === runId ? owner : null;
@@ -38,7 +38,9 @@ export async function settleOperation(
       const owner = ownerIfOurs();
       return owner === null ? null : database.grant({ ...owner, ...thisProcess() });
     });
-  });
+  };
+  // Where the volume of the store is not mounted the lock was refused, and none is to be made
+  const grant = await withPresentControlDatabase(room.controlDirectory, raise, () => null);
   if (grant === null) return null;
   const settled = await settleDebts(room, grant, operation, outcome);
   await removeUnnamedTrees(room, grant);

@@ -14,6 +14,7 @@ import { readEpoch } from './epoch.js';
 import { isThere } from './rollback-points.js';
 import { readFence } from './fence.js';
 import type { Fence } from './fence.js';
+import { assertAsNoted } from './noted-stores.js';
 import type { StoreRoom } from './store-room.js';
 
 export interface StoreStatus {
@@ -84,15 +85,17 @@ async function readKept(room: StoreRoom): Promise<Kept> {
 
 /**
  * The start-up gate of an application (SM-8).
- * @throws Stop root_missing where a root of a store that was worked on is gone, for an application that starts then makes
- * an empty store in its place; fenced while a restore has not been validated, or an exchange is still owed its undo
+ * @throws Stop root_missing where a root of a store that was worked on is gone, or its volume is not mounted, for an
+ * application that starts then makes an empty store in its place; fenced while a restore has not been validated, or an
+ * exchange is still owed its undo; permission_denied, io_error where that can't be told
  */
-export async function assertGate(room: StoreRoom): Promise<void> {
+export async function assertGate(room: StoreRoom, stateDirectory: string): Promise<void> {
   const fence = await readFence(room.controlDirectory);
   const { debts } = await readKept(room);
   const owed = debts.find((entry) => entry.debts.undoExchange);
   if (fence === undefined && owed === undefined) {
-    assertRootsMounted(room);
+    await assertAsNoted(stateDirectory, room);
+    assertRootsAreThere(room);
     return;
   }
   throw new Stop('fenced', `the store is fenced by operation ${fence?.operation ?? owed?.operation ?? 'unknown'}`, {
@@ -100,7 +103,7 @@ export async function assertGate(room: StoreRoom): Promise<void> {
   });
 }
 
-function assertRootsMounted(room: StoreRoom): void {
+function assertRootsAreThere(room: StoreRoom): void {
   if (!existsSync(join(room.controlDirectory, 'lock.db'))) return;
   const gone = room.roots.find(({ definition }) => !existsSync(definition.path));
   if (gone !== undefined)

@@ -345,10 +345,11 @@ export const STOPS = {
       'mend what the message says is in the way: unmount it, let the parent of the root be written, or give `.holdfast` to the user of the worker',
   },
   root_missing: {
-    title: 'a root of a store that was worked on does not exist',
+    title: 'a root of a store that was worked on is not there',
     exit: 78,
     safe: 'nothing was changed',
-    remedy: 'mount it, or restore the store; where it is meant to begin anew, make the directory',
+    remedy:
+      'mount it, or restore the store; where it is meant to begin anew, make the directory; where the note that the message names is of a store that was lost, moved or made anew, remove the note',
   },
   unsupported_filesystem: {
     title: 'the filesystem is not fit for a store',

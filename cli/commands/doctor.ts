@@ -1,5 +1,6 @@
 // holdfast doctor [STORE]
 import type { Command } from 'commander';
+import { stateDirectory } from '../../client/state-directory.js';
 import { describeCommand, localDefinitions, outputOf } from '../command.js';
 
 export function doctorCommand(): Command {
@@ -21,7 +22,7 @@ export function doctorCommand(): Command {
       let stops = 0;
       for (const definition of definitions) {
         lines.push(definition.store);
-        for (const finding of await examineStore(definition)) {
+        for (const finding of await examineStore(definition, stateDirectory())) {
           if (finding.state === 'stop') stops += 1;
           output.event('finding', { store: definition.store, ...finding });
           lines.push(`  ${finding.state.padEnd(4)}  ${finding.check}: ${finding.what}`);

@@ -1,5 +1,6 @@
 // holdfast recover STORE | --all
 import type { Command } from 'commander';
+import { stateDirectory } from '../../client/state-directory.js';
 import type { LoadedAlone } from '../../control/definitions.js';
 import type { Recovered } from '../../control/recovery.js';
 import { Stop } from '../../domain/stop.js';
@@ -19,6 +20,7 @@ export function recoverCommand(): Command {
       if ((store === undefined) === (options.all !== true)) throw new Stop('usage', 'name one store, or give --all');
       const directory = localDefinitions(command);
       const { loadDefinitionAlone, loadDefinitionsAlone } = await import('../../control/definitions.js');
+      const { assertAsNoted } = await import('../../control/noted-stores.js');
       const { recoverStore } = await import('../../control/recovery.js');
       const { roomOf } = await import('../../control/store-room.js');
       const loaded: readonly LoadedAlone[] =
@@ -32,7 +34,9 @@ export function recoverCommand(): Command {
       for (const { store: name, definition } of loaded) {
         try {
           if (definition instanceof Stop) throw definition;
-          recovered.push(await recoverStore(await roomOf(definition), requestedBy()));
+          const room = await roomOf(definition);
+          recovered.push(await recoverStore(room, requestedBy()));
+          await assertAsNoted(stateDirectory(), room);
         } catch (error) {
           if (error instanceof Stop) refused.push({ store: name, stop: error });
           else defects.push(error);

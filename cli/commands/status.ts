@@ -1,5 +1,6 @@
 // holdfast status [STORE] [--gate]
 import type { Command } from 'commander';
+import { stateDirectory } from '../../client/state-directory.js';
 import { Stop } from '../../domain/stop.js';
 import type { StoreStatus } from '../../control/status.js';
 import { describeCommand, localDefinitions, outputOf } from '../command.js';
@@ -16,7 +17,10 @@ export function statusCommand(): Command {
     exits: [74, 77, 78],
   })
     .argument('[store]', 'store id; every store that is defined here without it')
-    .option('--gate', 'exit 0 when the application may start, 78 while the store is fenced; prints nothing else')
+    .option(
+      '--gate',
+      'exit 0 when the application may start, 78 while the store is fenced or not there; prints nothing else',
+    )
     .action(async (store: string | undefined, options: { readonly gate?: boolean }, command: Command) => {
       const output = outputOf(command);
       const directory = localDefinitions(command);
@@ -26,7 +30,7 @@ export function statusCommand(): Command {
       // Whoever asks about this store doesn't care whether the definition of another one can be read
       if (options.gate === true) {
         if (store === undefined) throw new Stop('usage', 'a gate is for one store');
-        await assertGate(await openStoreRoomAlone(directory, store));
+        await assertGate(await openStoreRoomAlone(directory, store), stateDirectory());
         output.result({ store, gate: 'open' }, []);
         return;
       }

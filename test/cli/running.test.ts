@@ -1,5 +1,6 @@
 // What is said about a protocol while it runs, and how it is interrupted: on a terminal, from another process, by
 // signals; and what the gate says while a restore is not yet validated.
+import { mkdirSync, readdirSync, renameSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { readAudit } from '../../control/audit.js';
 import { eventually, useEngine } from '../support/engine.js';
@@ -266,6 +267,26 @@ describe('a store that is held', () => {
     );
     expect(store.leftovers()).toEqual([]);
   });
+});
+
+test('a store whose volume is not mounted keeps its start-up gate at 78, and is told by recovery and doctor', async () => {
+  const [store, other] = [makeStore(engine(), 'unmounted'), makeStore(engine(), 'mounted')];
+  store.define({ backup: { destination: `${store.directory}-backups` } });
+  await store.backup();
+  expect(await holdfast('status', store.name, '--gate')).toMatchObject({ status: 0 });
+  renameSync(store.directory, `${store.directory}-away`);
+  mkdirSync(store.root, { recursive: true });
+  const told = { status: 78, stderr: expect.stringMatching(/STOP root_missing: .*\/stores\/unmounted-\d+\.json/) };
+  expect(await holdfast('status', store.name, '--gate')).toMatchObject(told);
+  expect(await holdfast('recover', '--all')).toMatchObject({
+    ...told,
+    stdout: expect.stringContaining(`${other.name}: nothing to recover`),
+  });
+  expect(await holdfast('doctor', store.name)).toMatchObject({
+    status: 78,
+    stdout: expect.stringMatching(/stop {2}state: root_missing: .*\n {8}what to do: mount it/),
+  });
+  expect(readdirSync(store.directory)).toEqual(['live']);
 });
 
 test('a host without a worker is 69 once nobody has taken the step, 75 if cancelled before; the command says so, the store is free', async () => {

@@ -20,6 +20,9 @@ function definitionIn(directory: string, changed: (root: string) => Partial<Stor
   );
 }
 
+/** A state directory without notes. */
+const NOWHERE = '/nonexistent';
+
 const of = (findings: readonly Finding[], check: string): readonly Finding[] =>
   findings.filter((finding) => finding.check === check);
 
@@ -38,7 +41,7 @@ describe('hooks', () => {
         caches: { argv: [directory] },
       },
     }));
-    const found = await examineStore(definition);
+    const found = await examineStore(definition, NOWHERE);
     expect(['detach', 'attach', 'caches'].flatMap((name) => of(found, `hook ${name}`))).toMatchObject([
       { state: 'stop', what: expect.stringContaining(`${program} can't be executed`) },
       {
@@ -49,7 +52,7 @@ describe('hooks', () => {
       { state: 'stop', what: expect.stringContaining(`${directory} is no file`) },
     ]);
     chmodSync(program, 0o755);
-    expect(of(await examineStore(definition), 'hook detach')).toMatchObject([{ state: 'good' }]);
+    expect(of(await examineStore(definition, NOWHERE), 'hook detach')).toMatchObject([{ state: 'good' }]);
     expect(existsSync(ran)).toBe(false);
   });
 });
@@ -69,7 +72,7 @@ describe('databases', () => {
     const define = (changed: Partial<StoreDefinitionInput['roots'][string]>): StoreDefinition =>
       definitionIn(directory, (path) => ({ roots: { data: { path, ...changed } } }));
     const look = async (definition: StoreDefinition): Promise<readonly Finding[]> =>
-      of(await examineStore(definition), 'tables of data');
+      of(await examineStore(definition, NOWHERE), 'tables of data');
     expect(
       await look(
         define({
@@ -103,6 +106,7 @@ test('a root that does not exist is told as that, with what brings it back', asy
     definitionIn(directory, (path) => ({
       roots: { data: { path, trees: [{}] }, more: { path: `${path}2`, trees: [{}] } },
     })),
+    NOWHERE,
   );
   expect(of(found, 'root data')).toMatchObject([
     {
@@ -124,7 +128,7 @@ test.skipIf(requires('root'))(
     const script = `
     const { examineStore } = await import(${JSON.stringify(new URL('../../control/doctor.js', import.meta.url).href)});
     process.setgroups([]); process.setgid(12345); process.setuid(12345);
-    const found = await examineStore(${JSON.stringify(definition)});
+    const found = await examineStore(${JSON.stringify(definition)}, '${NOWHERE}');
     console.log(JSON.stringify(found.find(({ check }) => check === 'in use')));`;
     const said = execFileSync(process.execPath, ['--input-type=module', '-e', script], {
       encoding: 'utf8',
@@ -149,7 +153,7 @@ test.skipIf(requires('root'))(
     const script = `
     const { examineStore } = await import(${JSON.stringify(new URL('../../control/doctor.js', import.meta.url).href)});
     process.setgroups([]); process.setgid(12345); process.setuid(12345);
-    const found = await examineStore(${JSON.stringify(definition)});
+    const found = await examineStore(${JSON.stringify(definition)}, '${NOWHERE}');
     console.log(JSON.stringify(found.find(({ check }) => check === 'owners of data')));`;
     const said = execFileSync(process.execPath, ['--input-type=module', '-e', script], {
       encoding: 'utf8',

@@ -1,6 +1,8 @@
 // One operation at a time on a store, and each operation once: who holds the lock, what a second one is told, and that a
 // reset of a finished run does nothing again. Clauses T-2, T-7, SM-9.
 import { randomUUID } from 'node:crypto';
+import { mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { asRefusal } from '../../client/protocols.js';
 import { readAudit } from '../../control/audit.js';
@@ -47,6 +49,25 @@ describe.skipIf(requires('temporal'))('the lock of a store', () => {
       ['lock acquired', second.operation, 2],
       ['lock released', second.operation, 2],
     ]);
+  });
+
+  test('backup.lock, request.plan: a volume that is not mounted is root_missing, again and again, and gets no lock', async () => {
+    const store = makeStore(engine(), 'unmounted');
+    store.define({ backup: { destination: join(engine().directory, 'unmounted-backups') } });
+    const { backupId } = await store.backup();
+    const away = `${store.directory}-away`;
+    renameSync(store.directory, away);
+    mkdirSync(store.root, { recursive: true });
+    for (const refused of [() => store.backup(), () => store.backup(), () => store.plan()])
+      expect((await stopOf(refused())).code).toBe('root_missing');
+    expect(readdirSync(store.directory)).toEqual(['live']);
+    // A backup is proved also then
+    const verified = await engine().holdfast.verify(store.name, 'latest', { requestedBy: 'test' });
+    expect((await verified.result()).backupId).toBe(backupId);
+    expect(readdirSync(store.directory)).toEqual(['live']);
+    rmSync(store.directory, { recursive: true });
+    renameSync(away, store.directory);
+    await store.backup();
   });
 
   test('restore.lock: the same operation started again is operation_repeated', async () => {

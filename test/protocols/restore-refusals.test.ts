@@ -1,6 +1,6 @@
 // What a restore refuses, each by its own code, and that afterwards the live store is what it was. Clauses F-21, F-31,
 // SM-3 to SM-9.
-import { chmodSync, cpSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, cpSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { execFileSync, spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -182,6 +182,9 @@ describe.skipIf(requires('temporal'))('a restore that is refused', () => {
     async () => {
       const user = '65534';
       const store = makeStore(engine(), 'owned', {});
+      const state = join(engine().directory, 'unprivileged');
+      mkdirSync(state);
+      chownSync(state, Number(user), Number(user));
       const worker = spawn(
         'setpriv',
         [
@@ -194,7 +197,12 @@ describe.skipIf(requires('temporal'))('a restore that is refused', () => {
           engine().session.address,
         ],
         {
-          env: { ...engine().environment, HOLDFAST_HOST: 'unprivileged', HOME: '/nonexistent' },
+          env: {
+            ...engine().environment,
+            HOLDFAST_HOST: 'unprivileged',
+            HOME: '/nonexistent',
+            HOLDFAST_STATE_DIRECTORY: state,
+          },
           stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
         },
       );

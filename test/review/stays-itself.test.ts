@@ -48,6 +48,10 @@ function definitionOf(directory: string, roots: readonly string[]): StoreDefinit
   };
 }
 
+/** A state directory without notes. */
+const NOWHERE = '/nonexistent';
+const gate = (room: StoreRoom): Promise<void> => assertGate(room, NOWHERE);
+
 const openRoom = (definition: StoreDefinitionInput): Promise<StoreRoom> =>
   roomOf(toStoreDefinition(storeDefinitionSchema.parse(definition)));
 
@@ -59,7 +63,7 @@ function gateAsNobody(definition: StoreDefinitionInput): string {
     const { assertGate } = await import(${module('../../control/status.js')});
     const { storeDefinitionSchema, toStoreDefinition } = await import(${module('../../domain/schema/definition.js')});
     try {
-      await assertGate(await roomOf(toStoreDefinition(storeDefinitionSchema.parse(${JSON.stringify(definition)}))));
+      await assertGate(await roomOf(toStoreDefinition(storeDefinitionSchema.parse(${JSON.stringify(definition)}))), '${NOWHERE}');
       console.log('open');
     } catch (error) { console.log(error.code ?? String(error)); }`;
   const { stdout } = spawnSync(process.execPath, ['--input-type=module', '-e', program], {
@@ -109,7 +113,7 @@ describe('the control directory of a store', () => {
     ]) {
       const room = await openRoom(definitionOf(directory, roots));
       expect(room.controlDirectory).toBe(controlDirectory);
-      expect((await stopOf(assertGate(room))).code).toBe('fenced');
+      expect((await stopOf(assertGate(room, NOWHERE))).code).toBe('fenced');
     }
   });
 
@@ -124,11 +128,11 @@ describe('the control directory of a store', () => {
       const planted = join(directory, 'data', '.holdfast');
       await withControlDatabase(planted, () => undefined);
       for (const path of [planted, join(planted, 'lock.db')]) chownSync(path, NOBODY, NOBODY);
-      const stop = await stopOf(openRoom(definition).then(assertGate));
+      const stop = await stopOf(openRoom(definition).then(gate));
       expect(stop).toMatchObject({ code: 'not_exchangeable', details: { controlDirectory: planted } });
       expect(stop.message).toContain('belongs to another user');
       rmSync(planted, { recursive: true });
-      expect((await stopOf(openRoom(definition).then(assertGate))).code).toBe('fenced');
+      expect((await stopOf(openRoom(definition).then(gate))).code).toBe('fenced');
     },
   );
 
