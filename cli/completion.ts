@@ -1,84 +1,121 @@
-// Completion in shells: the script that a shell loads, and the answers that the script asks for. All of it that is not
-// about holdfast is @bomb.sh/tab's, which is before its 1.0 and stays behind this file.
-import { readdirSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import type { RootCommand } from '@bomb.sh/tab';
-import type { Argument, Command, Option } from 'commander';
+// Completion in shells: the script that a shell loads (shells/), and the answers that the script asks for. What is
+// offered is inserted into a line that a person then sends off, maybe as root: see SAFE.
+import { readFileSync, readdirSync } from 'node:fs';
+import type { Command, Option } from 'commander';
 import { definitionsDirectory } from '../client/host-settings.js';
 import { Stop } from '../domain/stop.js';
 
-export const SHELLS = ['bash', 'zsh', 'fish', 'powershell'] as const;
-const PROGRAM = 'holdfast';
+export const SHELLS = ['bash', 'zsh', 'fish'] as const;
 
-type Candidates = readonly string[];
+/** Shells complete files themselves: they know how to quote names, which anybody may have chosen. */
+const FILES_WANTED = ':files';
+/** Nothing else is ever offered: no character that means something to a shell, and that a name would have to quote. */
+const SAFE = /^[\w@%+,./-]+$/;
 
-/** What can be told of the words so far. */
-interface Known {
-  readonly stores: Candidates;
-  readonly backups: Candidates;
-  readonly paths: Candidates;
+type Candidate = readonly [word: string, description?: string];
+
+/** The script that makes `shell` ask `holdfast complete`. */
+export function scriptFor(shell: string): string {
+  return readFileSync(new URL(`./shells/${shell}`, import.meta.url), 'utf8');
 }
 
-/** Prints the script that makes `shell` ask `holdfast complete`. */
-export async function printScript(shell: string): Promise<void> {
-  const { script } = await import('@bomb.sh/tab');
-  script(shell, PROGRAM, PROGRAM);
+/**
+ * What may stand in place of the last of `words`, which may be begun or empty: a line each, with a tab before its
+ * description; or `:files`.
+ */
+export async function answerLines(program: Command, words: readonly string[]): Promise<readonly string[]> {
+  const begun = words.at(-1) ?? '';
+  // Some shells split `--option=value` in three; a value that is begun like this is not completed
+  if (/^(?:-.*)?=/.test(begun) || words.at(-2) === '=') return [];
+  const line = readLine(
+    program,
+    words.slice(0, -1).filter((word) => word !== '='),
+  );
+  const candidates = begun.startsWith('-') && line.open === null ? optionsOf(line.command) : await namesFor(line);
+  if (candidates === FILES_WANTED) return [FILES_WANTED];
+  return candidates
+    .filter(([word]) => word.startsWith(begun) && SAFE.test(word))
+    .map(([word, description = '']) => `${word}\t${description}`);
 }
 
-/** Prints what may stand in place of the last of `words`, which may be begun or empty. */
-export async function printCandidates(program: Command, words: readonly string[]): Promise<void> {
-  const { RootCommand: Root } = await import('@bomb.sh/tab');
-  const root = new Root();
-  const known = await lookUp(words);
-  for (const option of program.createHelp().visibleOptions(program)) addOption(root, option);
-  addCommands(root, program, [], known);
-  root.parse([...words]);
+interface Line {
+  readonly command: Command;
+  /** The command's own arguments so far. */
+  readonly given: readonly string[];
+  /** The option whose value comes next. */
+  readonly open: Option | null;
 }
 
-function addCommands(root: RootCommand, parent: Command, path: readonly string[], known: Known): void {
-  const help = parent.createHelp();
-  for (const command of help.visibleCommands(parent)) {
-    const names = [...path, command.name()];
-    const entry = root.command(names.join(' '), command.summary());
-    const own = command.createHelp();
-    for (const option of [...own.visibleOptions(command), ...own.visibleGlobalOptions(command)])
-      addOption(entry, option);
-    for (const argument of command.registeredArguments) {
-      const candidates = candidatesOf(argument, known);
-      entry.argument(
-        argument.name(),
-        (complete) => candidates.forEach((candidate) => complete(candidate, '')),
-        argument.variadic,
-      );
+function readLine(program: Command, words: readonly string[]): Line {
+  let command = program;
+  let given: string[] = [];
+  let open: Option | null = null;
+  for (const word of words) {
+    if (open !== null) open = null;
+    else if (word.startsWith('-')) {
+      const option = visibleOptions(command).find(({ short, long }) => word === short || word === long);
+      open = option?.required === true || option?.optional === true ? option : null;
+    } else {
+      const child = command.commands.find((each) => given.length === 0 && each.name() === word);
+      if (child === undefined) given.push(word);
+      else [command, given] = [child, []];
     }
-    addCommands(root, command, names, known);
+  }
+  return { command, given, open };
+}
+
+function visibleOptions(command: Command): readonly Option[] {
+  const help = command.createHelp();
+  help.showGlobalOptions = true;
+  return [...help.visibleOptions(command), ...help.visibleGlobalOptions(command)];
+}
+
+function optionsOf(command: Command): readonly Candidate[] {
+  return visibleOptions(command).flatMap(({ long, description }) =>
+    long === undefined || long === null ? [] : [[long, description] as const],
+  );
+}
+
+async function namesFor({ command, given, open }: Line): Promise<readonly Candidate[] | typeof FILES_WANTED> {
+  if (open !== null) return open.argChoices?.map((choice) => [choice] as const) ?? known(placeholderOf(open), given);
+  const children =
+    given.length === 0
+      ? command
+          .createHelp()
+          .visibleCommands(command)
+          .map((child) => [child.name(), child.summary()] as const)
+      : [];
+  const last = command.registeredArguments.at(-1);
+  const argument = command.registeredArguments[given.length] ?? (last?.variadic === true ? last : undefined);
+  if (argument === undefined) return children;
+  if (argument.argChoices !== undefined) return argument.argChoices.map((choice) => [choice]);
+  return known(argument.name(), given);
+}
+
+const placeholderOf = ({ flags }: Option): string => /[<[]([\w-]+)/.exec(flags)?.[1] ?? '';
+
+/** By the name of an argument, which means the same in all commands. */
+async function known(argument: string, given: readonly string[]): Promise<readonly Candidate[] | typeof FILES_WANTED> {
+  if (argument === 'directory' || argument === 'files') return FILES_WANTED;
+  if (argument === 'store' || argument === 'stores') return storeNames().map((store) => [store]);
+  const [store] = given;
+  if (argument !== 'backup' || store === undefined || !storeNames().includes(store)) return [];
+  return (await backupsOf(store)).map((backup) => [backup]);
+}
+
+/** Nothing where they can't be read. */
+function storeNames(): readonly string[] {
+  try {
+    const names = readdirSync(definitionsDirectory()).filter((name) => name.endsWith('.yaml'));
+    return names.map((name) => name.slice(0, -'.yaml'.length)).sort();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).syscall !== undefined) return [];
+    throw error;
   }
 }
 
-function addOption(entry: Pick<RootCommand, 'option'>, { long, description, required, optional }: Option): void {
-  const name = long?.slice(2);
-  if (name === undefined) return;
-  // With a handler the option wants a value, of which nothing is known
-  if (required || optional) entry.option(name, description, () => undefined);
-  else entry.option(name, description);
-}
-
-function candidatesOf(argument: Argument, { stores, backups, paths }: Known): Candidates {
-  if (argument.argChoices !== undefined) return argument.argChoices;
-  return { store: stores, stores, backup: backups, directory: paths, files: paths }[argument.name()] ?? [];
-}
-
-async function lookUp(words: readonly string[]): Promise<Known> {
-  const stores = names(definitionsDirectory())
-    .filter((name) => name.endsWith('.yaml'))
-    .map((name) => name.slice(0, -'.yaml'.length));
-  const store = words.slice(0, -1).find((word) => stores.includes(word));
-  const last = words.at(-1) ?? '';
-  return { stores, backups: store === undefined ? [] : await backupsOf(store), paths: pathsFrom(last) };
-}
-
 /** Newest first. Of a store whose definition can't be read nothing is known: the command itself will say why. */
-async function backupsOf(store: string): Promise<Candidates> {
+async function backupsOf(store: string): Promise<readonly string[]> {
   const { loadDefinitionAlone } = await import('../control/definitions.js');
   const { orderedNames } = await import('../artefacts/catalogue.js');
   try {
@@ -86,21 +123,6 @@ async function backupsOf(store: string): Promise<Candidates> {
     return ['latest', ...(await orderedNames(backup.destination)).toReversed()];
   } catch (error) {
     if (error instanceof Stop) return [];
-    throw error;
-  }
-}
-
-function pathsFrom(word: string): Candidates {
-  const directory = word.endsWith('/') ? word : dirname(word);
-  return names(directory).map((name) => (directory === '.' && !word.startsWith('./') ? name : join(directory, name)));
-}
-
-/** Nothing where it can't be read. */
-function names(directory: string): Candidates {
-  try {
-    return readdirSync(directory).sort();
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).syscall !== undefined) return [];
     throw error;
   }
 }

@@ -1,7 +1,7 @@
 // holdfast completion SHELL, and what the script that it prints asks: holdfast complete -- WORD...
 import { Argument, Command } from 'commander';
-import { describeCommand } from '../command.js';
-import { SHELLS, printCandidates, printScript } from '../completion.js';
+import { describeCommand, outputOf } from '../command.js';
+import { SHELLS, answerLines, scriptFor } from '../completion.js';
 
 export function completionCommand(): Command {
   return describeCommand({
@@ -15,12 +15,16 @@ export function completionCommand(): Command {
     exits: [],
   })
     .addArgument(new Argument('<shell>', 'the shell').choices(SHELLS))
-    .action((shell: string) => printScript(shell));
+    .action((shell: string, _options: object, command: Command) => {
+      const script = scriptFor(shell);
+      outputOf(command).result({ shell, script }, [script.trimEnd()]);
+    });
 }
 
 /** Not for people, so it is in no help. */
 export function completeCommand(program: Command): Command {
-  return new Command('complete')
-    .argument('[words...]')
-    .action((words: readonly string[]) => printCandidates(program, words));
+  return new Command('complete').argument('[words...]').action(async (words: readonly string[]) => {
+    const lines = await answerLines(program, words);
+    process.stdout.write(lines.map((line) => `${line}\n`).join(''));
+  });
 }

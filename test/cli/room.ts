@@ -93,17 +93,14 @@ status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 sys.exit(status if status >= 0 else 128 - status)
 `;
 
-/** Starts `holdfast …` on a terminal: both of its outputs are in stdout. */
+/** Starts any program on a terminal: both of its outputs are in stdout. */
+export function startProgramOnTerminal(environment: Environment, ...argv: readonly string[]): RunningCommand {
+  return startProgram({ ...environment, TERM: 'xterm-256color' }, 'python3', '-c', TERMINAL, ...argv);
+}
+
+/** Starts `holdfast …` on a terminal. */
 export function startOnTerminal(environment: Environment, ...argv: readonly string[]): RunningCommand {
-  return startProgram(
-    { ...environment, TERM: 'xterm-256color' },
-    'python3',
-    '-c',
-    TERMINAL,
-    process.execPath,
-    PROGRAM,
-    ...argv,
-  );
+  return startProgramOnTerminal(environment, process.execPath, PROGRAM, ...argv);
 }
 
 export type JsonLine = Readonly<Record<string, unknown>> & { readonly type: string };

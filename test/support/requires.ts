@@ -2,7 +2,7 @@
 // is absent, and `npm test` names each skipped test with the reason recorded here. With HOLDFAST_REQUIRE_ALL=1 (as in
 // .ci/run) nothing is skipped for want of a tool: the want itself is a failed test.
 import { execFileSync } from 'node:child_process';
-import { accessSync, appendFileSync, constants, existsSync } from 'node:fs';
+import { accessSync, appendFileSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { expect, test } from 'vitest';
 
@@ -28,9 +28,6 @@ const runs = (tool: string, ...argv: string[]): Probe => {
   };
 };
 
-/** What every distribution's bash loads its completions with. */
-export const BASH_COMPLETION = '/usr/share/bash-completion/bash_completion';
-
 const PROBES = {
   root: isRoot,
   /** May make mounts in a mount namespace of its own. */
@@ -46,7 +43,7 @@ const PROBES = {
   openssl: onPath('openssl'),
   zsh: onPath('zsh'),
   fish: onPath('fish'),
-  'bash-completion': () => (existsSync(BASH_COMPLETION) ? null : `${BASH_COMPLETION} does not exist`),
+  bash: onPath('bash'),
   age: onPath('age'),
   zstd: onPath('zstd'),
   jq: onPath('jq'),
