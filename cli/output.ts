@@ -13,6 +13,8 @@ export interface OutputOptions {
 export interface Output extends OutputOptions {
   /** One line of a stream of facts; nothing without --json. */
   event(type: string, fact: object): void;
+  /** What `event` is with --json, for people; nothing with it. */
+  lines(lines: readonly string[]): void;
   /** A note for people, on stderr. */
   note(line: string): void;
   /** The answer: JSON with --json, else `lines`. */
@@ -21,17 +23,22 @@ export interface Output extends OutputOptions {
 
 export function createOutput(options: OutputOptions): Output {
   const json = (fact: object): void => void process.stdout.write(`${JSON.stringify(fact)}\n`);
+  const print = (lines: readonly string[]): void =>
+    void process.stdout.write(lines.map((line) => `${line}\n`).join(''));
   return {
     ...options,
     event: (type, fact) => {
       if (options.json) json({ type, ...fact });
+    },
+    lines: (lines) => {
+      if (!options.json) print(lines);
     },
     note: (line) => {
       if (!options.quiet && !options.json) process.stderr.write(`${line}\n`);
     },
     result: (fact, lines) => {
       if (options.json) json({ type: 'result', ...fact });
-      else process.stdout.write(lines.map((line) => `${line}\n`).join(''));
+      else print(lines);
     },
   };
 }

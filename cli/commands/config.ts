@@ -49,14 +49,13 @@ function validateCommand(): Command {
           [`${name}:${line}:${column}`, ...(key === '' ? [] : [key]), problem].join(': '),
         );
       });
-      const invalid = checked.filter(({ definition }) => definition instanceof Stop).length;
-      output.result({ checked: checked.length, invalid }, [
-        ...lines,
-        invalid === 0
-          ? `${formatCount(checked.length, 'definition')}, nothing wrong`
-          : `${invalid} of ${formatCount(checked.length, 'definition')} can't be used`,
-      ]);
-      if (invalid > 0) process.exitCode = 78;
+      output.lines(lines);
+      const invalid = checked.flatMap(({ definition }) => (definition instanceof Stop ? [definition] : []));
+      const [first] = invalid;
+      const sum = { checked: checked.length, invalid: invalid.length };
+      const counted = formatCount(checked.length, 'definition');
+      if (first !== undefined) throw new Stop(first.code, `${invalid.length} of ${counted} can't be used`, sum);
+      output.result(sum, [`${counted}, nothing wrong`]);
     });
 }
 
