@@ -1,16 +1,13 @@
 // Facts of LIVE databases, for plans and gates (DESIGN "Restore": against the live state). Read-only, in a process of
 // its own that exits after, because closing a file descriptor of a database drops its process's locks on it.
 import type { DatabaseFacts } from '../domain/manifest.js';
-import type { StopCode, StopDetails } from '../domain/stop.js';
 import { callChild } from './child.js';
 import { CHECK_INTERVAL_MILLIS, PinWatch } from './cut-watch.js';
 import type { PinLimits } from './cut-watch.js';
 import type { FactsRequest } from './facts.js';
+import type { Unreadable } from './source.js';
 
-/** What could not be read says why: a plan may go on with it, so it is an answer and not a refusal. */
-export type LiveFacts =
-  | { readonly facts: DatabaseFacts }
-  | { readonly unreadable: StopCode; readonly message: string; readonly details: StopDetails };
+export type LiveFacts = { readonly facts: DatabaseFacts } | Unreadable;
 
 /** The snapshot of this database is about to be pinned, and no other is. */
 export interface LiveEvent {

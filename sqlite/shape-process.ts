@@ -1,34 +1,22 @@
 // The process that looks at live databases for shape.ts. It opens them read-only, through SQLite only.
 import type Database from 'better-sqlite3';
-import { Stop } from '../domain/stop.js';
 import { serveParent } from './child.js';
-import { translateSqlite } from './errors.js';
 import type { ReadShape, TableShape } from './shape.js';
-import { openSource } from './source.js';
+import { readSource } from './source.js';
 
 const READ_TIMEOUT_MILLIS = 2_000;
 
 serveParent<readonly string[], never, readonly ReadShape[]>(async (paths) => {
   const shapes: ReadShape[] = [];
-  for (const path of paths) shapes.push(await readOne(path));
+  for (const path of paths)
+    shapes.push(
+      await readSource(path, READ_TIMEOUT_MILLIS, ({ connection, journalMode }) => ({
+        journalMode,
+        tables: readTables(connection),
+      })),
+    );
   return shapes;
 });
-
-async function readOne(path: string): Promise<ReadShape> {
-  try {
-    const { connection, journalMode } = await openSource(path, READ_TIMEOUT_MILLIS);
-    try {
-      connection.pragma(`busy_timeout = ${READ_TIMEOUT_MILLIS}`);
-      return { journalMode, tables: readTables(connection) };
-    } finally {
-      connection.close();
-    }
-  } catch (error) {
-    const translated = translateSqlite(error, path);
-    if (translated instanceof Stop) return { unreadable: translated.code };
-    throw translated;
-  }
-}
 
 function readTables(connection: Database.Database): readonly TableShape[] {
   const tables = connection

@@ -1,7 +1,7 @@
 // The shape of LIVE databases, for `holdfast init`: journal mode, tables and columns, no rows. Read-only, in a process
 // of its own that exits after, for the reason in DESIGN "The cut", step 0.
-import type { StopCode } from '../domain/stop.js';
 import { callChild } from './child.js';
+import type { Unreadable } from './source.js';
 
 export interface TableShape {
   readonly name: string;
@@ -16,7 +16,7 @@ export interface DatabaseShape {
   readonly tables: readonly TableShape[];
 }
 
-export type ReadShape = DatabaseShape | { readonly unreadable: StopCode };
+export type ReadShape = DatabaseShape | Pick<Unreadable, 'unreadable'>;
 
 /** In the order of `paths`, absolute ones. Errors: `io_error` when the process can't be started or the kernel ends it. */
 export async function readShapes(paths: readonly string[]): Promise<readonly ReadShape[]> {

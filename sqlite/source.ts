@@ -3,6 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import Database from 'better-sqlite3';
 import { Stop } from '../domain/stop.js';
+import type { StopCode, StopDetails } from '../domain/stop.js';
 import { isBusy, isHotJournal, lstatMember, requireNameable, translateSqlite } from './errors.js';
 
 export interface Source {
@@ -13,6 +14,13 @@ export interface Source {
   readonly pageSizeBytes: number;
   /** Device and inode of the path before it was opened. */
   readonly identity: string;
+}
+
+/** Why a database could not be read, as an answer: whoever looks at several goes on with the others. */
+export interface Unreadable {
+  readonly unreadable: StopCode;
+  readonly message: string;
+  readonly details: StopDetails;
 }
 
 /** One that begins a read transaction where BEGIN alone does not: it reads the header of page 1, and no schema. */
@@ -67,6 +75,27 @@ export async function openSource(path: string, timeoutMillis: number): Promise<S
         throw translateSqlite(error, path);
       }
     }
+  }
+}
+
+/** What `read` finds in the database at `path`, closed afterwards; a refusal, of opening or of reading, is an answer. */
+export async function readSource<Result>(
+  path: string,
+  timeoutMillis: number,
+  read: (source: Source) => Result | Promise<Result>,
+): Promise<Result | Unreadable> {
+  try {
+    const source = await openSource(path, timeoutMillis);
+    try {
+      source.connection.pragma(`busy_timeout = ${timeoutMillis}`);
+      return await read(source);
+    } finally {
+      source.connection.close();
+    }
+  } catch (error) {
+    const translated = translateSqlite(error, path);
+    if (!(translated instanceof Stop)) throw translated;
+    return { unreadable: translated.code, message: translated.message, details: translated.details };
   }
 }
 
