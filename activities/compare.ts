@@ -22,7 +22,7 @@ import type { FactsRequest } from '../sqlite/facts.js';
 import { readLiveFacts } from '../sqlite/live.js';
 import { checkDatabase } from '../sqlite/check.js';
 import { assertStillCovered } from './covered.js';
-import type { Unreadable } from './covered.js';
+import type { Moment, Unreadable } from './covered.js';
 import { factsOfBackup, factsOfTrees } from './measure.js';
 import { UNLISTED, databasePaths, factsRequest, listedDefinition, livePath } from './members.js';
 import { readPlannedArtefact, readPlannedPoint } from './planned.js';
@@ -52,7 +52,7 @@ export const compare = (dependencies: ActivityDependencies) =>
       context,
       factsOfBackup(manifest, context.dependencies.host),
       [],
-      hasLetGo(room),
+      momentOf(room),
     );
     const pairs: Pair[] = [];
     for (const database of manifest.databases) {
@@ -78,7 +78,7 @@ export const comparePoint = (dependencies: ActivityDependencies) =>
     await assertPointKept(point);
     const seen = await seenStates(room);
     const trees = await factsOfTrees(room, context, point);
-    const approved = await assertStillCovered(input.plan, context, trees, trees.unreadable, hasLetGo(room));
+    const approved = await assertStillCovered(input.plan, context, trees, trees.unreadable, momentOf(room));
     const pairs: Pair[] = [];
     for (const former of point.roots) {
       const root = rootOf(room, former.root);
@@ -99,9 +99,9 @@ export const comparePoint = (dependencies: ActivityDependencies) =>
     return { ...(await compareWithLive(input, room, pairs, approved, signal)), seen };
   });
 
-/** An application that lets go moves its logs into its databases: touched, without a new row. */
-function hasLetGo(room: StoreRoom): boolean {
-  return room.definition.hooks.detach !== undefined;
+/** The store is in nobody's use: step in-use has passed. */
+function momentOf(room: StoreRoom): Moment {
+  return room.definition.hooks.detach === undefined ? 'unused' : 'let go';
 }
 
 /** What lies at the roots before anything is read: the exchange replaces exactly that, or nothing. */

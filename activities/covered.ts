@@ -2,7 +2,7 @@
 // again right before it is asked to, and once more when nobody writes any longer.
 import { assertPlanHolds } from '../domain/plan.js';
 import type { RestorePlan } from '../domain/plan.js';
-import { measureAgainst, nameDatabases } from './measure.js';
+import { atWork, measureAgainst, nameDatabases } from './measure.js';
 import type { Source } from './measure.js';
 import type { StepContext } from './step.js';
 
@@ -13,9 +13,14 @@ export interface Unreadable {
 }
 
 /**
+ * `at work`: the application writes, and is not kept waiting. `let go`: it has moved its logs into its databases, which
+ * are touched without a new row. `unused`: nobody has been asked to let go, because nobody uses the store.
+ */
+export type Moment = 'at work' | 'let go' | 'unused';
+
+/**
  * Holds what would be replaced now against what was approved, the databases that can't be read included.
  * @param unreadable the databases of the source that can't be read
- * @param isTouched the live databases were just touched by their own application without a new row
  * @returns the databases that can't be read, and are approved
  * @throws Stop plan_stale
  */
@@ -24,10 +29,16 @@ export async function assertStillCovered(
   context: StepContext,
   source: Source,
   unreadable: readonly string[],
-  isTouched: boolean,
+  moment: Moment,
 ): Promise<Unreadable> {
-  const measured = await measureAgainst(context.room, context, source);
+  const { room } = context;
+  const limits = moment === 'at work' ? atWork(room) : room.definition.backup;
+  const measured = await measureAgainst(room, context, source, limits);
   const present = { ...plan, source: { ...plan.source, databasesUnreadable: nameDatabases(unreadable) } };
-  assertPlanHolds(plan, present, isTouched ? { ...measured, databasesChanged: 0 } : measured);
+  if (moment !== 'let go') assertPlanHolds(plan, present, measured);
+  else {
+    const byDatabase = new Map([...measured.byDatabase].map(([key, loss]) => [key, { ...loss, databasesChanged: 0 }]));
+    assertPlanHolds(plan, present, { ...measured, databasesChanged: 0, byDatabase });
+  }
   return { live: measured.unreadable, source: unreadable };
 }

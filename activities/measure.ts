@@ -12,7 +12,7 @@ import type { NamedDatabases, PlanFacts } from '../domain/plan.js';
 import { mainOfSidecar } from '../domain/exchange.js';
 import { matcherOf } from '../files/members.js';
 import type { WalkedEntry } from '../files/walk.js';
-import type { LiveFacts } from '../sqlite/live.js';
+import type { LiveFacts, LiveLimits } from '../sqlite/live.js';
 import { readLiveFacts } from '../sqlite/live.js';
 import { mayBeWrittenSince } from './live-stamp.js';
 import { UNLISTED, factsRequest, listedDefinition } from './members.js';
@@ -49,11 +49,22 @@ export function nameDatabases(databases: readonly string[]): NamedDatabases {
   return { count: sorted.length, first, sha256 };
 }
 
+/** Of reading live databases while the application is at work. */
+export const atWork = ({ definition }: StoreRoom): LiveLimits => ({
+  ...definition.backup,
+  writersWaitMillisMax: LIMITS.writersWaitMillisMax,
+});
+
 /**
  * Measures what lies in the live roots against what would come in. Of a live database that the source does not have,
  * every row counts as lost.
  */
-export async function measureAgainst(room: StoreRoom, context: StepContext, source: Source): Promise<Measured> {
+export async function measureAgainst(
+  room: StoreRoom,
+  context: StepContext,
+  source: Source,
+  limits: LiveLimits,
+): Promise<Measured> {
   let filesNewer = 0;
   let filesCarriedOver = 0;
   const vanishing: string[] = [];
@@ -81,17 +92,24 @@ export async function measureAgainst(room: StoreRoom, context: StepContext, sour
   const live = await readTables(
     room,
     keys.map((key) => ({ key, path: pathOf(room, key) })),
+    limits,
     context.signal,
   );
   let rowsFewer = 0;
   let databasesChanged = 0;
   const unreadable: string[] = [];
+  const byDatabase = new Map<string, { readonly rowsFewer: number; readonly databasesChanged: number }>();
   for (const [index, key] of keys.entries()) {
     const found = live[index];
     if (found === undefined || 'unreadable' in found) unreadable.push(key);
     else {
-      rowsFewer += countFewer(found.facts.tables, source.tables.get(key) ?? []);
-      if (mayBeWrittenSince(pathOf(room, key), source.stamps.get(key))) databasesChanged += 1;
+      const loss = {
+        rowsFewer: countFewer(found.facts.tables, source.tables.get(key) ?? []),
+        databasesChanged: mayBeWrittenSince(pathOf(room, key), source.stamps.get(key)) ? 1 : 0,
+      };
+      rowsFewer += loss.rowsFewer;
+      databasesChanged += loss.databasesChanged;
+      byDatabase.set(key, loss);
     }
   }
   const databases = keys.length - unreadable.length;
@@ -102,6 +120,7 @@ export async function measureAgainst(room: StoreRoom, context: StepContext, sour
     filesNewer,
     filesCarriedOver,
     databasesUnreadable: nameDatabases(unreadable),
+    byDatabase,
     unreadable,
   };
 }
@@ -144,6 +163,7 @@ function pathOf(room: StoreRoom, key: string): string {
 function readTables(
   room: StoreRoom,
   databases: readonly { readonly key: string; readonly path: string }[],
+  limits: LiveLimits,
   signal: AbortSignal,
 ): Promise<readonly LiveFacts[]> {
   return readLiveFacts(
@@ -155,7 +175,7 @@ function readTables(
       );
       return factsRequest(path, { ...UNLISTED, requiredTables }, false);
     }),
-    room.definition.backup,
+    limits,
     signal,
   );
 }
@@ -179,6 +199,7 @@ export async function factsOfTrees(
     const facts = await readTables(
       room,
       databases.map((path) => ({ key: `${root}/${path}`, path: join(tree, path) })),
+      room.definition.backup,
       context.signal,
     );
     for (const [index, path] of databases.entries()) {

@@ -18,7 +18,7 @@ import type { PlanOrder, RestoreOrder } from '../domain/protocol.js';
 import { approvedSchema, planOrderSchema } from '../domain/schema/order.js';
 import { Stop } from '../domain/stop.js';
 import { assertStoreNotInUse } from './application.js';
-import { factsOfBackup, factsOfTrees, measureAgainst, nameDatabases } from './measure.js';
+import { atWork, factsOfBackup, factsOfTrees, measureAgainst, nameDatabases } from './measure.js';
 import { step } from './step.js';
 import type { ActivityDependencies, GrantedInput, StepContext, StepInput } from './step.js';
 
@@ -142,7 +142,7 @@ async function lookAtBackup(room: StoreRoom, context: StepContext, artefact: Art
   }
   assertSameRoots(room, manifest.entries);
   const files = manifest.entries.filter((entry) => entry.type !== 'directory');
-  const facts = await measureAgainst(room, context, factsOfBackup(manifest, context.dependencies.host));
+  const facts = await measureAgainst(room, context, factsOfBackup(manifest, context.dependencies.host), atWork(room));
   return {
     source: {
       kind: 'backup',
@@ -179,7 +179,7 @@ function assertSameRoots(room: StoreRoom, entries: readonly ManifestEntry[]): vo
 async function lookAtPoint(room: StoreRoom, context: StepContext, point: RollbackPoint): Promise<Looked> {
   await assertPointKept(point);
   const trees = await factsOfTrees(room, context, point);
-  const facts = await measureAgainst(room, context, trees);
+  const facts = await measureAgainst(room, context, trees, atWork(room));
   return {
     source: {
       kind: 'rollback',

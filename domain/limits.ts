@@ -17,6 +17,8 @@ export const LIMITS = {
   cutTriesMax: 5,
   pinSecondsMax: 600,
   walGrowthBytesMax: 1024 ** 3,
+  /** While a live database without a write-ahead log is read its writers wait; most drivers give up after five seconds. */
+  writersWaitMillisMax: 2_000,
   hookTimeoutSeconds: 60,
   hookOutputBytesMax: 16 * 1024,
   approvalDeadlineMillis: 7 * 24 * 3600 * 1000,

@@ -35,7 +35,7 @@ export interface PlanBounds {
   readonly filesNewerMax: number;
   /** Files outside the members that stay, by hard link. */
   readonly filesCarriedOverMax: number;
-  /** Live databases that can't be read: whatever they hold would be lost. */
+  /** Live databases that can't be read, or not soon enough for their writers: whatever they hold would be lost. */
   readonly databasesUnreadable: NamedDatabases;
 }
 
@@ -81,6 +81,8 @@ export interface PlanFacts {
   readonly filesNewer: number;
   readonly filesCarriedOver: number;
   readonly databasesUnreadable: NamedDatabases;
+  /** What of the rows and changed databases is of which database, `<root>/<path>`. */
+  readonly byDatabase: ReadonlyMap<string, Pick<PlanFacts, 'rowsFewer' | 'databasesChanged'>>;
 }
 
 /**
@@ -128,7 +130,9 @@ export function planSentence(plan: Omit<RestorePlan, 'sentence' | 'format'>): st
     `at most ${bounds.filesNewerMax} files are newer or differ`,
   ];
   if (bounds.databasesUnreadable.count > 0) {
-    losses.push(`${inWords(bounds.databasesUnreadable)} can't be read, so whatever it holds is replaced unseen`);
+    losses.push(
+      `${inWords(bounds.databasesUnreadable)} can't be read, or not soon enough for its writers, so whatever it holds is replaced unseen`,
+    );
   }
   if (source.databasesUnreadable.count > 0) {
     losses.push(`${inWords(source.databasesUnreadable)} comes back damaged, as it was`);
@@ -161,11 +165,22 @@ const FIXED: readonly (readonly [key: Exclude<keyof RestorePlan, 'bounds' | 'sen
   ['definitionSha256', 'the store definition'],
 ];
 
+/** Of a database that may be replaced unseen nothing is held against a bound, once it can be read after all. */
+function withoutUnseen(approved: NamedDatabases, facts: PlanFacts): PlanFacts {
+  const seen = approved.first.map((name) => facts.byDatabase.get(name)).filter((found) => found !== undefined);
+  return {
+    ...facts,
+    rowsFewer: facts.rowsFewer - seen.reduce((sum, { rowsFewer }) => sum + rowsFewer, 0),
+    databasesChanged: facts.databasesChanged - seen.reduce((sum, { databasesChanged }) => sum + databasesChanged, 0),
+  };
+}
+
 /**
  * Holds the facts found under the lock against the approved plan.
  * @throws Stop plan_stale when anything but the bounds differs, or a fact exceeds its bound
  */
-export function assertPlanHolds(approved: RestorePlan, present: RestorePlan, facts: PlanFacts): void {
+export function assertPlanHolds(approved: RestorePlan, present: RestorePlan, measured: PlanFacts): void {
+  const facts = withoutUnseen(approved.bounds.databasesUnreadable, measured);
   const exceeded: string[] = [];
   for (const [key, what] of FIXED)
     if (canonicalJson([approved[key]]) !== canonicalJson([present[key]])) exceeded.push(`${what} is another by now`);

@@ -155,6 +155,7 @@ describe('a plan', () => {
     filesNewer: 0,
     filesCarriedOver: 3,
     databasesUnreadable: nameDatabases(['data/b.db']),
+    byDatabase: new Map([['data/a.db', { rowsFewer: 42, databasesChanged: 1 }]]),
   };
   const body = {
     protocol: 'restore' as const,
@@ -208,6 +209,22 @@ describe('a plan', () => {
       'plan_stale',
     );
     expect(holds(plan, { ...facts, databasesUnreadable: nameDatabases([]) })).toBe('passes');
+  });
+
+  test('holds nothing of a database against its bounds that may be replaced unseen, and is readable by now', () => {
+    const found = (name: string, databasesChanged: number): PlanFacts => ({
+      ...facts,
+      rowsFewer: 1_042,
+      databases: 4,
+      databasesChanged: 3 + databasesChanged,
+      databasesUnreadable: nameDatabases([]),
+      byDatabase: new Map([...facts.byDatabase, [name, { rowsFewer: 1_000, databasesChanged }]]),
+    });
+    expect(holds(plan, found('data/b.db', 1))).toBe('passes');
+    expect(holds(plan, found('data/c.db', 0))).toBe('plan_stale');
+    // What else was written to is no excuse
+    expect(holds(plan, { ...found('data/b.db', 0), databasesChanged: 4 })).toBe('plan_stale');
+    expect(holds(plan, { ...found('data/b.db', 0), rowsFewer: 1_101 })).toBe('plan_stale');
   });
 
   test('stays small however many databases can not be read, and holds for exactly those', () => {

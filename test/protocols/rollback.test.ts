@@ -50,7 +50,7 @@ describe.skipIf(requires('temporal'))('rollback', () => {
       const before = await store.digest();
       const { plan } = await store.plan();
       expect(plan.bounds.databasesUnreadable).toEqual(nameDatabases(['data/a.db']));
-      expect(plan.sentence).toContain("data/a.db can't be read, so whatever it holds is replaced unseen");
+      expect(plan.sentence).toMatch(/data\/a\.db can't be read, or .*, so whatever it holds is replaced unseen/);
       await store.restore();
       expect(store.items()).toEqual(['one', 'two', 'three']);
       const back = await store.plan(LATEST_POINT);

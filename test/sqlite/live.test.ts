@@ -99,8 +99,8 @@ test('what cannot be read says why, in order, and does not hide the others', asy
 
 describe('under a writer without rest', () => {
   /** Reading 400,000 rows takes about a second; `chain` is the writer's. */
-  function makeLarge(name: string, rows: number): string {
-    const path = stage.database(name);
+  function makeLarge(name: string, rows: number, journalMode = 'wal'): string {
+    const path = stage.database(name, { journalMode });
     const connection = new Database(path);
     connection.exec(
       `CREATE TABLE ledger (seq INTEGER PRIMARY KEY, v);
@@ -140,5 +140,39 @@ describe('under a writer without rest', () => {
     });
     await expect(readLiveFacts([digesting(path)], LIMITS, AbortSignal.abort(reason))).rejects.toBe(reason);
     expect(childrenRunning('live-process.js')).toEqual([]);
+  });
+
+  test('without a log, its writers wait for so long at most: it is not read, and the others are', async () => {
+    const [small, large] = [stage.database('small.db', { rows: 1 }), makeLarge('large.db', 20_000)];
+    const rolling = makeLarge('rolling.db', 300_000, 'delete');
+    const writer = stage.actor();
+    await writer.startChain([rolling]);
+    const limits = { ...LIMITS, writersWaitMillisMax: 100 };
+    const answers = await readLiveFacts([request(small), digesting(rolling), digesting(large)], limits);
+    const { commitMillisMax } = await writer.stopChain();
+    expect(answers).toMatchObject([
+      { facts: { sequences: [{ value: '1' }] } },
+      { unreadable: 'pin_too_long', details: { path: rolling, writersWaitMillisMax: 100 } },
+      { facts: { appendOnly: [{ rows: 20_000 }] } },
+    ]);
+    expect(childrenRunning('live-process.js')).toEqual([]);
+    // Where nobody writes it is read to its end, which takes longer than any writer waited
+    const begin = performance.now();
+    expect(await readLiveFacts([digesting(rolling)], LIMITS)).toMatchObject([
+      { facts: { appendOnly: [{ rows: 300_000 }] } },
+    ]);
+    expect(commitMillisMax).toBeLessThan(performance.now() - begin);
+  });
+
+  test('what is done while the next database is opened counts for no pin', async () => {
+    const [read, exclusive] = [stage.database('read.db'), stage.database('exclusive.db')];
+    await stage.actor().call({ do: 'exclusive', path: exclusive });
+    // Opening it is tried for five seconds, in which the log of the first one grows
+    const answers = readLiveFacts([request(read), request(exclusive)], {
+      pinSecondsMax: 2,
+      walGrowthBytesMax: 200_000,
+    });
+    await stage.actor().startChain([read]);
+    expect(await answers).toMatchObject([{ facts: {} }, { unreadable: 'database_exclusive' }]);
   });
 });
