@@ -1,5 +1,6 @@
 // The audit log of a store: JSON Lines in the control directory, each line bound to the one before it by digest.
-// Lines are appended inside a critical section, and are on disk before the effect that they announce.
+// Lines are appended inside a critical section, and are on disk before the effect that they announce. The end of the log
+// is recorded in lock.db by the same section, so that lines which were cut off are missed.
 import { createHash } from 'node:crypto';
 import { open, readFile } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
@@ -7,7 +8,9 @@ import { join } from 'node:path';
 import { canonicalJson } from '../domain/canonical.js';
 import { assert, Stop } from '../domain/stop.js';
 import { fsyncDirectory } from '../files/durable.js';
+import { hasErrno, translateErrno } from '../files/errors.js';
 import { now } from './clock.js';
+import type { ControlDatabase } from './control-database.js';
 
 export interface AuditEntry {
   readonly number: number;
@@ -19,6 +22,19 @@ export interface AuditEntry {
   readonly previousSha256: string;
 }
 
+/** An entry with the sha256 of its line. */
+export interface LoggedEntry extends AuditEntry {
+  readonly sha256: string;
+}
+
+/** The last line whose section was committed; what follows it in the log was written by sections that were not. */
+export interface AuditHead {
+  readonly number: number;
+  readonly sha256: string;
+  /** Where the line ends in the log, its newline included. */
+  readonly endBytes: number;
+}
+
 const FIRST = '0'.repeat(64);
 const NEWLINE = 0x0a;
 /** Lines are some hundred bytes long. */
@@ -26,31 +42,51 @@ const TAIL_BYTES = 4096;
 const auditPath = (controlDirectory: string): string => join(controlDirectory, 'audit.jsonl');
 const digest = (line: string): string => createHash('sha256').update(line).digest('hex');
 
-/** Only inside a critical section: the chain has one writer at a time. Reads no more than the end of the log. */
+/**
+ * Only inside a critical section of `database`: the chain has one writer at a time. Reads no more than the end of the log.
+ * Where the log lacks the recorded end, the line is bound to that end all the same: nothing is refused because of the log,
+ * and the gap shows in the chain for ever, whatever is appended after it.
+ */
 export async function appendAudit(
-  controlDirectory: string,
+  database: ControlDatabase,
   event: string,
   operation: string,
   details: Readonly<Record<string, unknown>> = {},
 ): Promise<void> {
-  const file = await open(auditPath(controlDirectory), 'a+', 0o600);
+  const file = await open(auditPath(database.controlDirectory), 'a+', 0o600);
   try {
-    const tail = await readTail(file);
-    if (tail.torn) await file.truncate(tail.endBytes);
-    const entry: AuditEntry = {
-      number: tail.line === undefined ? 1 : (parseEntry(tail.line)?.number ?? 0) + 1,
+    const { size } = await file.stat();
+    const tail = await readTail(file, size);
+    if (tail.endBytes < size) await file.truncate(tail.endBytes);
+    const head = database.auditHead();
+    const last = head === null || (await hasHead(file, tail, head)) ? lastOf(tail) : head;
+    const line = canonicalJson({
+      number: last.number + 1,
       at: now(),
       event,
       operation,
       details,
-      previousSha256: tail.line === undefined ? FIRST : digest(tail.line),
-    };
-    await file.appendFile(`${canonicalJson(entry)}\n`);
+      previousSha256: last.sha256,
+    } satisfies AuditEntry);
+    await file.appendFile(`${line}\n`);
     await file.sync();
+    const endBytes = tail.endBytes + Buffer.byteLength(line) + 1;
+    database.recordAuditHead({ number: last.number + 1, sha256: digest(line), endBytes });
   } finally {
     await file.close();
   }
-  if (event === 'lock acquired') await fsyncDirectory(controlDirectory);
+  if (event === 'lock acquired') await fsyncDirectory(database.controlDirectory);
+}
+
+function lastOf({ line }: Tail): Pick<AuditHead, 'number' | 'sha256'> {
+  if (line === undefined) return { number: 0, sha256: FIRST };
+  return { number: parseEntry(line)?.number ?? 0, sha256: digest(line) };
+}
+
+async function hasHead(file: FileHandle, tail: Tail, head: AuditHead): Promise<boolean> {
+  if (tail.endBytes < head.endBytes) return false;
+  const { line, endBytes } = tail.endBytes === head.endBytes ? tail : await readTail(file, head.endBytes);
+  return line !== undefined && endBytes === head.endBytes && digest(line) === head.sha256;
 }
 
 interface Tail {
@@ -58,19 +94,16 @@ interface Tail {
   readonly line: string | undefined;
   /** Where complete lines end. */
   readonly endBytes: number;
-  readonly torn: boolean;
 }
 
-/** Reads backwards until the last complete line is there, whole. */
-async function readTail(file: FileHandle): Promise<Tail> {
-  const { size } = await file.stat();
+/** Reads backwards from `size` until the last complete line is there, whole. */
+async function readTail(file: FileHandle, size: number): Promise<Tail> {
   let tail: Buffer<ArrayBufferLike> = Buffer.alloc(0);
   for (let begin = size; ;) {
     const lines = completeLines(tail.toString('utf8'));
     // The first of them may be the rest of a longer one
     if (lines.length > 1 || begin === 0) {
-      const endBytes = begin + tail.lastIndexOf(NEWLINE) + 1;
-      return { line: lines.at(-1), endBytes, torn: endBytes < size };
+      return { line: lines.at(-1), endBytes: begin + tail.lastIndexOf(NEWLINE) + 1 };
     }
     const length = Math.min(begin, Math.max(TAIL_BYTES, tail.length));
     begin -= length;
@@ -82,18 +115,11 @@ async function readTail(file: FileHandle): Promise<Tail> {
 
 /**
  * Reads the log and proves its chain.
- * @throws Stop checksum_mismatch at the first line that is not bound to the one before it
+ * @throws Stop checksum_mismatch at the first line that is not bound to the one before it; permission_denied, io_error
  */
-export async function readAudit(controlDirectory: string): Promise<readonly AuditEntry[]> {
-  let text: string;
-  try {
-    text = await readFile(auditPath(controlDirectory), 'utf8');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
-    throw error;
-  }
+export async function readAudit(controlDirectory: string): Promise<readonly LoggedEntry[]> {
   let previous = FIRST;
-  return completeLines(text).map((line, index) => {
+  return (await readLines(controlDirectory)).map((line, index) => {
     const entry = parseEntry(line);
     if (entry?.previousSha256 !== previous || entry.number !== index + 1) {
       throw new Stop('checksum_mismatch', `line ${index + 1} of the audit log is not bound to the one before it`, {
@@ -102,14 +128,34 @@ export async function readAudit(controlDirectory: string): Promise<readonly Audi
       });
     }
     previous = digest(line);
-    return entry;
+    return { ...entry, sha256: previous };
   });
 }
 
-/** null: somebody edited the line so that it is no JSON object any more; the chain is broken there. */
+/**
+ * Whether the log has such a line, whatever has become of its chain.
+ * @throws Stop permission_denied, io_error
+ */
+export async function isLogged(controlDirectory: string, is: (entry: AuditEntry) => boolean): Promise<boolean> {
+  return (await readLines(controlDirectory)).map(parseEntry).some((entry) => entry !== null && is(entry));
+}
+
+async function readLines(controlDirectory: string): Promise<string[]> {
+  const path = auditPath(controlDirectory);
+  try {
+    return completeLines(await readFile(path, 'utf8'));
+  } catch (error) {
+    if (hasErrno(error, 'ENOENT')) return [];
+    throw translateErrno(error, { path });
+  }
+}
+
+/** null: somebody edited the line so that it is no entry any more; the chain is broken there. */
 function parseEntry(line: string): AuditEntry | null {
   try {
-    return JSON.parse(line) as AuditEntry | null;
+    const entry = JSON.parse(line) as Partial<AuditEntry> | null;
+    const isEntry = Number.isSafeInteger(entry?.number) && typeof entry?.details === 'object' && entry.details !== null;
+    return isEntry ? (entry as AuditEntry) : null;
   } catch (error) {
     if (error instanceof SyntaxError) return null;
     throw error;

@@ -10,9 +10,10 @@ import type { FormerState, JournalEvent } from '../domain/journal.js';
 import { LIMITS } from '../domain/limits.js';
 import type { LockGrant } from '../domain/protocol.js';
 import type { Witness } from '../domain/sequence.js';
-import { Stop } from '../domain/stop.js';
+import { assert, Stop } from '../domain/stop.js';
 import { translateErrno } from '../files/errors.js';
 import { translateSqlite } from '../sqlite/errors.js';
+import type { AuditHead } from './audit.js';
 import type { ProcessIdentity } from './clock.js';
 import { now } from './clock.js';
 import { ensureControlDirectory } from './store-room.js';
@@ -31,6 +32,8 @@ const SCHEMA = `
   INSERT OR IGNORE INTO lock VALUES (1, 0, NULL);
   CREATE TABLE IF NOT EXISTS identity (slot INTEGER PRIMARY KEY CHECK (slot = 1), id TEXT NOT NULL);
   INSERT OR IGNORE INTO identity VALUES (1, lower(hex(randomblob(16))));
+  CREATE TABLE IF NOT EXISTS audit_head (
+    slot INTEGER PRIMARY KEY CHECK (slot = 1), number INTEGER NOT NULL, sha256 TEXT NOT NULL, end_bytes INTEGER NOT NULL);
   CREATE TABLE IF NOT EXISTS operations (
     operation TEXT PRIMARY KEY, protocol TEXT NOT NULL, workflow_id TEXT NOT NULL, run_id TEXT NOT NULL,
     began_at TEXT NOT NULL, ended_at TEXT, outcome TEXT);
@@ -82,9 +85,11 @@ export interface OperationRecord {
 
 /** One open lock.db; short-lived: a connection a critical section. */
 export class ControlDatabase {
+  readonly controlDirectory: string;
   readonly #database: Database.Database;
 
-  private constructor(database: Database.Database) {
+  private constructor(controlDirectory: string, database: Database.Database) {
+    this.controlDirectory = controlDirectory;
     this.#database = database;
   }
 
@@ -95,11 +100,11 @@ export class ControlDatabase {
     database.pragma('journal_mode = DELETE');
     database.pragma('synchronous = EXTRA');
     database.pragma('foreign_keys = ON');
-    const known = database.prepare("SELECT 1 FROM sqlite_schema WHERE name = 'identity'").get();
-    // Only a new lock.db, or one from before it had an identity, is written to here: opening must never wait for a
+    const known = database.prepare("SELECT 1 FROM sqlite_schema WHERE name IN ('identity', 'audit_head')").all();
+    // Only a new lock.db, or one from before it had all of these, is written to here: opening must never wait for a
     // section that another holds
-    if (known === undefined) database.exec(`BEGIN EXCLUSIVE; ${SCHEMA} COMMIT;`);
-    return new ControlDatabase(database);
+    if (known.length < 2) database.exec(`BEGIN EXCLUSIVE; ${SCHEMA} COMMIT;`);
+    return new ControlDatabase(controlDirectory, database);
   }
 
   close(): void {
@@ -213,8 +218,27 @@ export class ControlDatabase {
   }
 
   /** Every operation that ever took the lock, oldest first. */
-  operationIds(): readonly string[] {
-    return this.#database.prepare<[], string>('SELECT operation FROM operations ORDER BY began_at').pluck().all();
+  operations(): readonly Pick<OperationRecord, 'operation' | 'endedAt'>[] {
+    return this.#database
+      .prepare<[], Pick<OperationRecord, 'operation' | 'endedAt'>>(
+        'SELECT operation, ended_at AS endedAt FROM operations ORDER BY began_at',
+      )
+      .all();
+  }
+
+  /** null: nothing has been logged yet. */
+  auditHead(): AuditHead | null {
+    return (
+      this.#database
+        .prepare<[], AuditHead>('SELECT number, sha256, end_bytes AS endBytes FROM audit_head WHERE slot = 1')
+        .get() ?? null
+    );
+  }
+
+  /** Only inside a section, which commits the line with its effect. */
+  recordAuditHead({ number, sha256, endBytes }: AuditHead): void {
+    assert(this.#database.inTransaction, 'lines are appended to the audit log inside a section');
+    this.#database.prepare('INSERT OR REPLACE INTO audit_head VALUES (1, ?, ?, ?)').run(number, sha256, endBytes);
   }
 
   beginOperation(owner: LockOwner): void {
@@ -353,7 +377,7 @@ export async function withControlDatabase<T>(
 export async function withPresentControlDatabase<T>(
   controlDirectory: string,
   use: (database: ControlDatabase) => T | Promise<T>,
-  absent: () => T,
+  absent: () => T | Promise<T>,
 ): Promise<T> {
   return existsSync(join(controlDirectory, 'lock.db')) ? opened(controlDirectory, use) : absent();
 }

@@ -1,15 +1,17 @@
 // The histories of closed runs, beside the audit log: an engine forgets its runs in time, and may be lost with its
 // host. One compressed file a run, as Temporal's own tools write and replay histories; its digest is in the audit log.
+// They are kept for ever, as the log is.
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { readdir } from 'node:fs/promises';
-import { join } from 'node:path';
+import { readFile, readdir } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { promisify } from 'node:util';
-import { gzip } from 'node:zlib';
+import { gunzip, gzip } from 'node:zlib';
 import { compactInstant } from '../domain/names.js';
-import { ensureDirectory, writeFileDurable } from '../files/durable.js';
+import { assert } from '../domain/stop.js';
+import { ensureDirectory, removeTree, renameDurable, writeFileDurable } from '../files/durable.js';
 import { hasErrno, translateErrno } from '../files/errors.js';
-import { appendAudit } from './audit.js';
+import { appendAudit, isLogged } from './audit.js';
 import type { ControlDatabase } from './control-database.js';
 import { withPresentControlDatabase } from './control-database.js';
 
@@ -21,68 +23,139 @@ export interface ClosedRun {
   readonly closedAt: Date;
 }
 
+/** `<instant of its end>-<protocol>-<run id>.json.gz` */
+const NAME = /^\d{8}T\d{6}Z-[a-z]+-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\.json\.gz$/;
+const DIRECTORY = 'histories';
+const compress = promisify(gzip);
+const decompress = promisify(gunzip);
+const sha256Of = (json: string | Buffer): string => createHash('sha256').update(json).digest('hex');
+/** Where a history is until its line is in the log. */
+const hiddenOf = (path: string): string => join(dirname(path), `.${basename(path)}`);
+
+/** Every part of the name comes from an engine: none may lead out of the directory. */
+function fileOf({ closedAt, protocol, runId }: Omit<ClosedRun, 'operation'>): string {
+  const name = `${compactInstant(closedAt.toISOString())}-${protocol}-${runId}.json.gz`;
+  assert(NAME.test(name), `a history is not named ${JSON.stringify(name.slice(0, 200))}`);
+  return `${DIRECTORY}/${name}`;
+}
+
+/** What the audit log calls a history: relative to the control directory, and never outside its `histories/`. */
+export function isHistoryFile(file: unknown): file is string {
+  return typeof file === 'string' && file.startsWith(`${DIRECTORY}/`) && NAME.test(file.slice(DIRECTORY.length + 1));
+}
+
 export interface KeptHistories {
   readonly runIds: ReadonlySet<string>;
   /** When the last of the kept runs closed; null when none is kept. */
   readonly newestClosedAt: Date | null;
 }
 
-/** `<instant of its end>-<protocol>-<run id>.json.gz` */
-const NAME = /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z-[a-z]+-([0-9a-f-]{36})\.json\.gz$/;
-const historiesOf = (controlDirectory: string): string => join(controlDirectory, 'histories');
-const compress = promisify(gzip);
-
 /** @throws Stop permission_denied, io_error */
 export async function keptHistories(controlDirectory: string): Promise<KeptHistories> {
-  const directory = historiesOf(controlDirectory);
-  const matches = (await namesIn(directory)).sort().flatMap((name) => {
-    const match = NAME.exec(name);
-    return match === null ? [] : [match];
-  });
-  const newest = matches.at(-1);
+  const names = (await historyNames(controlDirectory)).filter((name) => NAME.test(name)).sort();
+  const instant = names.at(-1)?.replace(/^(\d{4})(\d\d)(\d\dT\d\d)(\d\d)(\d\dZ).*/, '$1-$2-$3:$4:$5');
   return {
-    runIds: new Set(matches.map((match) => match[7] ?? '')),
-    newestClosedAt: newest === undefined ? null : new Date(isoOf(newest)),
+    runIds: new Set(names.map((name) => name.slice(-'.json.gz'.length - 36, -'.json.gz'.length))),
+    newestClosedAt: instant === undefined ? null : new Date(instant),
   };
 }
 
-async function namesIn(directory: string): Promise<string[]> {
-  try {
-    return await readdir(directory);
-  } catch (error) {
-    if (hasErrno(error, 'ENOENT')) return [];
-    throw translateErrno(error, { path: directory });
-  }
-}
-
-function isoOf([, year, month, day, hour, minute, second]: readonly string[]): string {
-  return `${year}-${month}-${day}T${hour}:${minute}:${second}Z`;
+export function isKept(controlDirectory: string, run: Omit<ClosedRun, 'operation'>): boolean {
+  return existsSync(join(controlDirectory, fileOf(run)));
 }
 
 /**
- * Keeps the history of a run, once, where the store has a lock.db. The file comes after its line in the audit log, because it is what tells that the
- * run is kept: killed in between, the line is written again by the next try.
+ * What is in `histories/`, without what is hidden.
+ * @throws Stop permission_denied, io_error
+ */
+export async function historyNames(controlDirectory: string): Promise<readonly string[]> {
+  return (await namesIn(controlDirectory)).filter((name) => !name.startsWith('.'));
+}
+
+async function namesIn(controlDirectory: string): Promise<readonly string[]> {
+  const path = join(controlDirectory, DIRECTORY);
+  try {
+    return await readdir(path);
+  } catch (error) {
+    if (hasErrno(error, 'ENOENT')) return [];
+    throw translateErrno(error, { path });
+  }
+}
+
+/** Its compressed bytes, also of one that a kill has left hidden. Fails with the errno. */
+export async function readHistory(path: string): Promise<Buffer> {
+  for (const place of [path, hiddenOf(path)]) {
+    try {
+      return await readFile(place);
+    } catch (error) {
+      if (!hasErrno(error, 'ENOENT')) throw error;
+    }
+  }
+  // It may have been given its name in between
+  return readFile(path);
+}
+
+/**
+ * Keeps the history of a run, once, where the store has a lock.db. It is whole on disk, hidden, before its line is in
+ * the log, and is given its name after that: what fails costs no line, and a line without its history was not written here.
  * @param json the whole history, as historyToJSON writes it
  * @throws Stop store_locked, no_space, permission_denied, io_error
  */
 export async function keepHistory(controlDirectory: string, run: ClosedRun, json: string): Promise<void> {
-  const name = `${compactInstant(run.closedAt.toISOString())}-${run.protocol}-${run.runId}.json.gz`;
-  const directory = historiesOf(controlDirectory);
-  const path = join(directory, name);
+  const file = fileOf(run);
+  const path = join(controlDirectory, file);
+  const hidden = hiddenOf(path);
   const bytes = await compress(json);
   const keep = (database: ControlDatabase): Promise<void> =>
     database.section(async () => {
+      if (existsSync(hidden)) await settleHidden(controlDirectory);
       // Several workers of a host look for runs to keep
       if (existsSync(path)) return;
-      await ensureDirectory(directory, 0o700);
-      await appendAudit(controlDirectory, 'history kept', run.operation, {
+      await ensureDirectory(dirname(path), 0o700);
+      await writeFileDurable(hidden, bytes, 0o600);
+      await appendAudit(database, 'history kept', run.operation, {
         protocol: run.protocol,
         workflowId: run.workflowId,
         runId: run.runId,
-        file: `histories/${name}`,
-        sha256: createHash('sha256').update(json).digest('hex'),
+        file,
+        sha256: sha256Of(json),
       });
-      await writeFileDurable(path, bytes, 0o600);
+      await renameDurable(hidden, path);
     });
   await withPresentControlDatabase(controlDirectory, keep, () => undefined);
+}
+
+/**
+ * Gives the histories that a kill has left hidden their names, and removes what was not whole, or has no line.
+ * @throws Stop store_locked, permission_denied, io_error
+ */
+export async function settleHistories(controlDirectory: string): Promise<void> {
+  if (!(await namesIn(controlDirectory)).some((name) => name.startsWith('.'))) return;
+  const settle = (database: ControlDatabase): Promise<void> => database.section(() => settleHidden(controlDirectory));
+  await withPresentControlDatabase(controlDirectory, settle, () => undefined);
+}
+
+/** Only inside a section: nobody is at work on them. */
+async function settleHidden(controlDirectory: string): Promise<void> {
+  for (const name of (await namesIn(controlDirectory)).filter((one) => one.startsWith('.'))) {
+    const file = `${DIRECTORY}/${name.slice(1)}`;
+    const path = join(controlDirectory, file);
+    const hidden = join(controlDirectory, DIRECTORY, name);
+    if (isHistoryFile(file) && !existsSync(path) && (await hasLine(controlDirectory, file, hidden)))
+      await renameDurable(hidden, path);
+    else await removeTree(hidden);
+  }
+}
+
+async function hasLine(controlDirectory: string, file: string, hidden: string): Promise<boolean> {
+  try {
+    const sha256 = sha256Of(await decompress(await readFile(hidden)));
+    return await isLogged(
+      controlDirectory,
+      ({ event, details }) => event === 'history kept' && details['file'] === file && details['sha256'] === sha256,
+    );
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code?.startsWith('Z_') === true) return false;
+    throw translateErrno(error, { path: hidden });
+  }
 }

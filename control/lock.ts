@@ -48,13 +48,13 @@ export async function acquireLock(room: StoreRoom, claimant: Claimant, describeR
       const given = database.grant(owner);
       database.beginOperation(owner);
       if (before.owner !== null) {
-        await appendAudit(room.controlDirectory, 'lock taken over', claimant.operation, {
+        await appendAudit(database, 'lock taken over', claimant.operation, {
           from: before.owner.operation,
           because: stale,
           token: given.token,
         });
       }
-      await appendAudit(room.controlDirectory, 'lock acquired', claimant.operation, {
+      await appendAudit(database, 'lock acquired', claimant.operation, {
         protocol: claimant.protocol,
         runId: claimant.runId,
         token: given.token,
@@ -69,8 +69,9 @@ export async function acquireLock(room: StoreRoom, claimant: Claimant, describeR
       await assertNotFenced(room);
     } catch (error) {
       // Refused: the debts of the former owner stay in its journal, for whoever comes next
-      await database.section(() => {
+      await database.section(async () => {
         database.assertHeld(grant);
+        await appendAudit(database, 'lock released', claimant.operation, { outcome: 'refused', token: grant.token });
         database.endOperation(claimant.operation, 'refused');
         database.free();
       });
@@ -205,7 +206,7 @@ export async function releaseLock(room: StoreRoom, grant: LockGrant, outcome: st
       if (debts.undoExchange || debts.liftFence) {
         throw new Stop('undo_failed', `operation ${grant.operation} is not settled`, { ...debts });
       }
-      await appendAudit(room.controlDirectory, 'lock released', grant.operation, { outcome, token });
+      await appendAudit(database, 'lock released', grant.operation, { outcome, token });
       database.endOperation(grant.operation, outcome);
       database.free();
     }),

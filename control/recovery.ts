@@ -132,7 +132,7 @@ async function takeAndSettle(
         host: owner?.host ?? 'local',
         acquiredAt: now(),
       });
-      await appendAudit(room.controlDirectory, 'lock taken over', operation, {
+      await appendAudit(database, 'lock taken over', operation, {
         protocol,
         by,
         from: owner?.operation ?? null,

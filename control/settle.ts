@@ -46,7 +46,7 @@ export async function settleDebts(
         return effect();
       });
     await endLeftHooks(operation);
-    if (debts.undoExchange) await section(() => undo(room, database, operation, events));
+    if (debts.undoExchange) await section(() => undo(database, operation, events));
     if (debts.liftFence) {
       await section(async () => {
         await liftFence(room.controlDirectory);
@@ -64,7 +64,7 @@ export async function settleDebts(
     await section(async () => {
       await removeUnpublished(room.controlDirectory);
       if (database.operation(operation)?.endedAt !== null) return;
-      await appendAudit(room.controlDirectory, 'operation settled', operation, {
+      await appendAudit(database, 'operation settled', operation, {
         outcome,
         undone: debts.undoExchange,
         hooks,
@@ -113,12 +113,7 @@ async function removeUnpublished(controlDirectory: string): Promise<void> {
 }
 
 /** Puts the former state back and proves that it is the former state. */
-async function undo(
-  room: StoreRoom,
-  database: ControlDatabase,
-  operation: string,
-  events: readonly JournalEvent[],
-): Promise<void> {
+async function undo(database: ControlDatabase, operation: string, events: readonly JournalEvent[]): Promise<void> {
   const begun = events.findLast((event) => event.event === 'exchanging');
   if (begun === undefined) throw new Error('defect: an exchange is owed that never began');
   await undoExchange(begun.exchange);
@@ -133,6 +128,6 @@ async function undo(
       });
     }
   }
-  await appendAudit(room.controlDirectory, 'exchange undone', operation);
+  await appendAudit(database, 'exchange undone', operation);
   database.journal(operation, { event: 'undone' });
 }

@@ -1,10 +1,12 @@
 // Another process of the tests of control/: does what the first argument orders, prints a line for each thing done,
 // and then either ends or stays alive until it is killed.
+import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ControlDatabase } from '../../control/control-database.js';
 import { startGuard } from '../../control/guard.js';
+import { keepHistory } from '../../control/histories.js';
 import { runHook } from '../../control/hooks.js';
-import { acquireLock, critical, journal } from '../../control/lock.js';
+import { acquireLock, critical, journal, releaseLock } from '../../control/lock.js';
 import type { Claimant } from '../../control/lock.js';
 import { settleOperation } from '../../control/recovery.js';
 import type { StoreRoom } from '../../control/store-room.js';
@@ -22,6 +24,7 @@ export type ChildOrder = { readonly room: StoreRoom } & (
       readonly stays: boolean;
     }
   | { readonly does: 'settle'; readonly claimant: Claimant }
+  | { readonly does: 'operate'; readonly claimant: Claimant; readonly times: number }
   | { readonly does: 'guard'; readonly claimant: Claimant; readonly hook: HookName | null }
 );
 
@@ -48,6 +51,13 @@ if (order.does === 'count') {
     await sleep(order.millis);
   });
   say('left');
+} else if (order.does === 'operate') {
+  say('operates');
+  for (let time = 0; time < order.times; time += 1) {
+    const claimant = { ...order.claimant, operation: randomUUID(), runId: randomUUID() };
+    await releaseLock(room, await acquireLock(room, claimant, async () => 'unknown'), 'done');
+    await keepHistory(room.controlDirectory, { ...claimant, closedAt: new Date() }, '{"events":[]}');
+  }
 } else if (order.does === 'settle') {
   say('settles');
   await settleOperation(room, order.claimant.operation, order.claimant.runId, 'stopped');

@@ -6,6 +6,7 @@ import Database from 'better-sqlite3';
 import { describe, expect, test } from 'vitest';
 import { examineStore } from '../../control/doctor.js';
 import type { Finding } from '../../control/doctor.js';
+import { roomOf } from '../../control/store-room.js';
 import type { StoreDefinition } from '../../domain/definition.js';
 import { storeDefinitionSchema, toStoreDefinition } from '../../domain/schema/definition.js';
 import type { StoreDefinitionInput } from '../../domain/schema/definition.js';
@@ -54,6 +55,19 @@ describe('hooks', () => {
     chmodSync(program, 0o755);
     expect(of(await examineStore(definition, NOWHERE), 'hook detach')).toMatchObject([{ state: 'good' }]);
     expect(existsSync(ran)).toBe(false);
+  });
+});
+
+describe('the audit log', () => {
+  test('that can not be read is told, and no other check is lost', async () => {
+    const directory = temporaryDirectory();
+    mkdirSync(join(directory, 'live'));
+    const definition = definitionIn(directory, (root) => ({ roots: { data: { path: root, trees: [{}] } } }));
+    const { controlDirectory } = await roomOf(definition);
+    mkdirSync(join(controlDirectory, 'audit.jsonl'), { recursive: true });
+    const found = await examineStore(definition);
+    expect(of(found, 'audit log')).toMatchObject([{ state: 'stop', what: expect.stringMatching(/^io_error: /) }]);
+    expect(of(found, 'in use')).toHaveLength(1);
   });
 });
 

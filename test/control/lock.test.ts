@@ -4,6 +4,7 @@ import { cpSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { describe, expect, test } from 'vitest';
+import { checkAudit } from '../../control/audit-check.js';
 import { readAudit } from '../../control/audit.js';
 import { thisProcess } from '../../control/clock.js';
 import { ControlDatabase, withControlDatabase } from '../../control/control-database.js';
@@ -172,15 +173,16 @@ describe('the identity of a lock.db', () => {
     expect(existsSync(elsewhere.controlDirectory)).toBe(false);
   });
 
-  test('one from before it had an identity gets one, and keeps what it holds', async () => {
+  test('one from before it had an identity, and the end of the audit log, gets both, and keeps what it holds', async () => {
     const { room } = await makeTestRoom();
     await releaseLock(room, await acquireLock(room, claimant(), saysRun('unknown')), 'done');
     const old = new Database(join(room.controlDirectory, 'lock.db'));
-    old.exec('DROP TABLE identity');
+    old.exec('DROP TABLE identity; DROP TABLE audit_head');
     old.close();
     const grant = await acquireLock(room, claimant(), saysRun('unknown'));
     expect(grant).toMatchObject({ token: 2, lockId: expect.stringMatching(/^[0-9a-f]{32}$/) });
     await expect(critical(room, grant, () => 'in')).resolves.toBe('in');
+    expect(await checkAudit(room.controlDirectory)).toMatchObject({ lines: 3, problems: [] });
   });
 });
 

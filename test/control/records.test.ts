@@ -27,10 +27,17 @@ import { claimant, codeOf, makeTestRoom, saysRun, stopOf, temporaryDirectory } f
 
 const logOf = (directory: string): string => join(directory, 'audit.jsonl');
 
+/** One line in a section of its own, as an operation writes it. */
+async function append(directory: string, event: string, operation: string, details = {}): Promise<void> {
+  await withControlDatabase(directory, (database) =>
+    database.section(() => appendAudit(database, event, operation, details)),
+  );
+}
+
 async function threeEntries(): Promise<{ readonly directory: string; readonly lines: string[] }> {
   const directory = temporaryDirectory();
   for (const event of ['lock acquired', 'exchange undone', 'lock released'])
-    await appendAudit(directory, event, 'an operation', { event });
+    await append(directory, event, 'an operation', { event });
   return { directory, lines: readFileSync(logOf(directory), 'utf8').trimEnd().split('\n') };
 }
 
@@ -80,7 +87,7 @@ describe('the audit log', () => {
       const { directory, lines } = await threeEntries();
       appendFileSync(logOf(directory), (lines[2] ?? '').slice(0, bytes));
       expect(await readAudit(directory)).toHaveLength(3);
-      await appendAudit(directory, 'lock acquired', 'another');
+      await append(directory, 'lock acquired', 'another');
       const entries = await readAudit(directory);
       expect(entries.map(({ number, operation }) => `${number} ${operation}`)).toEqual([
         '1 an operation',
@@ -96,14 +103,14 @@ describe('the audit log', () => {
     const directory = temporaryDirectory();
     writeFileSync(logOf(directory), '{"number":1');
     expect(await readAudit(directory)).toEqual([]);
-    await appendAudit(directory, 'lock acquired', 'first');
+    await append(directory, 'lock acquired', 'first');
     expect(await readAudit(directory)).toMatchObject([{ number: 1, operation: 'first' }]);
   });
 
   test.each([10, 100_000])('is appended to after a line of %i bytes and more', async (bytes) => {
     const directory = temporaryDirectory();
     for (const operation of ['first', 'ö'.repeat(bytes), 'third', 'fourth'])
-      await appendAudit(directory, 'lock acquired', operation);
+      await append(directory, 'lock acquired', operation);
     expect((await readAudit(directory)).map(({ number }) => number)).toEqual([1, 2, 3, 4]);
   });
 
@@ -112,7 +119,7 @@ describe('the audit log', () => {
     truncateSync(logOf(directory), 2 ** 33);
     appendFileSync(logOf(directory), `\n${lines[2] ?? ''}\n`);
     const before = statSync(logOf(directory)).size;
-    await appendAudit(directory, 'lock acquired', 'another');
+    await append(directory, 'lock acquired', 'another');
     const added = Buffer.alloc(statSync(logOf(directory)).size - before);
     const descriptor = openSync(logOf(directory), 'r');
     readSync(descriptor, added, 0, added.length, before);
@@ -123,6 +130,40 @@ describe('the audit log', () => {
         .update(lines[2] ?? '')
         .digest('hex'),
     });
+  });
+
+  test('binds the next line to the last one that was written here, so that a cut shows for ever', async () => {
+    const { directory, lines } = await threeEntries();
+    for (const left of [2, 0]) {
+      writeFileSync(logOf(directory), lines.slice(0, left).join('\n') + (left > 0 ? '\n' : ''));
+      await append(directory, 'lock acquired', 'another');
+      await append(directory, 'lock released', 'another');
+      expect((await stopOf(readAudit(directory))).details).toMatchObject({ line: left + 1 });
+    }
+  });
+
+  test('keeps the line of a section that was not committed, and goes on after it', async () => {
+    const { directory } = await threeEntries();
+    const cut = withControlDatabase(directory, (database) =>
+      database.section(async () => {
+        await appendAudit(database, 'exchange undone', 'cut short');
+        throw new Error('cut short');
+      }),
+    );
+    await expect(cut).rejects.toThrow('cut short');
+    await append(directory, 'lock acquired', 'another');
+    const entries = await readAudit(directory);
+    expect(entries.map(({ number, operation }) => `${number} ${operation}`).slice(3)).toEqual([
+      '4 cut short',
+      '5 another',
+    ]);
+  });
+
+  test('a line is only written inside a section', async () => {
+    const directory = temporaryDirectory();
+    await expect(withControlDatabase(directory, (database) => appendAudit(database, 'e', 'o'))).rejects.toThrow(
+      'inside a section',
+    );
   });
 
   test('a log that is not there is empty', async () => {
