@@ -1,6 +1,6 @@
 // What SQLite and lstat say, in the language of the STOP table; and how a STOP crosses a process or a thread, where
 // classes are lost. Serves every file of this room (SM-10).
-import { accessSync, constants, lstatSync, statfsSync } from 'node:fs';
+import { accessSync, closeSync, constants, fsyncSync, lstatSync, openSync, statfsSync, writeFileSync } from 'node:fs';
 import type { BigIntStats } from 'node:fs';
 import { dirname } from 'node:path';
 import Database from 'better-sqlite3';
@@ -71,8 +71,7 @@ export function translateSqlite(error: unknown, path: string): unknown {
   // CANTOPEN does not say why; access(2) does, and opens nothing, which would drop locks.
   const denied = row[1] === 'io_error' && sqlite === 'SQLITE_CANTOPEN' && !mayRead(path);
   if (denied) return new Stop('permission_denied', row[2], { path, sqlite }, { cause: error });
-  // Nor does IOERR: reading a WAL database makes its index anew, which a full filesystem has no room for
-  const full = row[1] === 'io_error' && isFull(path);
+  const full = MAY_BE_FULL.has(sqlite) && isFull(dirname(path));
   return new Stop(
     full ? 'no_space' : row[1],
     full ? 'the filesystem is full' : row[2],
@@ -81,12 +80,47 @@ export function translateSqlite(error: unknown, path: string): unknown {
   );
 }
 
+/**
+ * What a lack of room may be called where something is made or grows. Reading a WAL database makes its index anew, too.
+ * A sector that can't be read is none of them, however full the filesystem is.
+ */
+const MAY_BE_FULL: ReadonlySet<string> = new Set([
+  'SQLITE_CANTOPEN',
+  'SQLITE_IOERR_WRITE',
+  'SQLITE_IOERR_FSYNC',
+  'SQLITE_IOERR_DIR_FSYNC',
+  'SQLITE_IOERR_TRUNCATE',
+  'SQLITE_IOERR_SHMOPEN',
+  'SQLITE_IOERR_SHMSIZE',
+  'SQLITE_IOERR_SHMMAP',
+]);
+
 /** An index of a log has 32 KiB, and a log begins with as much. */
 const ROOM_BYTES_MIN = 128 * 1024;
 
-function isFull(path: string): boolean {
+/** A file without a name: nobody sees it, and the directory does not change. Node has no name for the flag. */
+const NAMELESS = 0o20000000 | constants.O_DIRECTORY | constants.O_WRONLY;
+
+/** Asks the system by writing, because SQLite does not tell its errno, and free blocks tell of neither inodes nor quotas. */
+function isFull(directory: string): boolean {
   try {
-    const { bavail, bfree, bsize } = statfsSync(dirname(path));
+    const file = openSync(directory, NAMELESS, 0o600);
+    try {
+      writeFileSync(file, Buffer.alloc(ROOM_BYTES_MIN));
+      fsyncSync(file);
+      return false;
+    } finally {
+      closeSync(file);
+    }
+  } catch (error) {
+    // Not every directory may be written to, and not every filesystem has such files
+    return hasErrno(error, 'ENOSPC', 'EDQUOT') || hasNoBlocks(directory);
+  }
+}
+
+function hasNoBlocks(directory: string): boolean {
+  try {
+    const { bavail, bfree, bsize } = statfsSync(directory);
     return (process.geteuid?.() === 0 ? bfree : bavail) * bsize < ROOM_BYTES_MIN;
   } catch {
     return false; // the caller reports what SQLite met
