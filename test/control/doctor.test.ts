@@ -65,7 +65,7 @@ describe('the audit log', () => {
     const definition = definitionIn(directory, (root) => ({ roots: { data: { path: root, trees: [{}] } } }));
     const { controlDirectory } = await roomOf(definition);
     mkdirSync(join(controlDirectory, 'audit.jsonl'), { recursive: true });
-    const found = await examineStore(definition);
+    const found = await examineStore(definition, NOWHERE);
     expect(of(found, 'audit log')).toMatchObject([{ state: 'stop', what: expect.stringMatching(/^io_error: /) }]);
     expect(of(found, 'in use')).toHaveLength(1);
   });

@@ -170,7 +170,7 @@ describe('under a writer without rest', () => {
     // Opening it is tried for five seconds, in which the log of the first one grows
     const answers = readLiveFacts([request(read), request(exclusive)], {
       pinSecondsMax: 2,
-      walGrowthBytesMax: 200_000,
+      walGrowthBytesMax: 1_000_000,
     });
     await stage.actor().startChain([read]);
     expect(await answers).toMatchObject([{ facts: {} }, { unreadable: 'database_exclusive' }]);
