@@ -1,8 +1,7 @@
 // What every command shares: its options, its output, a session with the engine, and how help is written.
-import { userInfo } from 'node:os';
 import { Command } from 'commander';
 import type { EngineSession } from '../client/connection.js';
-import { definitionsDirectory, hostName } from '../client/host-settings.js';
+import { definitionsDirectory, hostName, userName } from '../client/host-settings.js';
 import type { Holdfast, OperationOptions } from '../client/protocols.js';
 import { isStoreName } from '../domain/protocol.js';
 import { Stop } from '../domain/stop.js';
@@ -82,8 +81,7 @@ export function outputOf(command: Command): Output {
 
 /** Who asks: recorded in orders, manifests and the audit log. */
 export function requestedBy(): string {
-  const { username } = userInfo();
-  return process.env['HOLDFAST_REQUESTED_BY'] ?? process.env['SUDO_USER'] ?? username;
+  return process.env['HOLDFAST_REQUESTED_BY'] ?? process.env['SUDO_USER'] ?? userName() ?? `uid ${process.getuid?.()}`;
 }
 
 export function operationOptions(command: Command, operation?: string): OperationOptions {

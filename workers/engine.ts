@@ -8,6 +8,7 @@ import type { Connection } from '@temporalio/client';
 import { connectEngine } from '../client/connection.js';
 import type { EngineConnection } from '../client/connection.js';
 import { ENGINE_LIMITS } from '../client/engine-limits.js';
+import { userName } from '../client/host-settings.js';
 import { asEnvironmentStop } from '../client/state-directory.js';
 import type { Environment, SupervisorPaths } from '../client/state-directory.js';
 import { Stop } from '../domain/stop.js';
@@ -67,6 +68,11 @@ export async function startEngine(options: StartEngineOptions): Promise<RunningE
   await endLeftovers(paths);
   assertDatabase(paths.database);
   const ports = await choosePorts(paths);
+  if (userName() === null)
+    throw new Stop(
+      'engine_unavailable',
+      `temporal does not start for a user without an entry in passwd: give uid ${process.getuid?.()} a name there`,
+    );
   const argv = ['server', 'start-dev', '--db-filename', paths.database, '--ip', HOST, '--port', String(ports.port)];
   argv.push('--ui-port', String(ports.uiPort), '--headless=false', '--log-level', 'error', '--log-format', 'json');
   for (const value of DYNAMIC_CONFIGURATION) argv.push('--dynamic-config-value', value);

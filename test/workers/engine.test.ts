@@ -1,8 +1,10 @@
 // The embedded engine alone, without a worker: what is set in it, what survives, what is left over.
-import { fork } from 'node:child_process';
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { fork, spawnSync } from 'node:child_process';
+import { chownSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { Client } from '@temporalio/client';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { supervisorPaths } from '../../client/state-directory.js';
 import { SEARCH_ATTRIBUTES } from '../../domain/names.js';
 import { findTemporalBinary } from '../../workers/engine-binary.js';
@@ -12,6 +14,9 @@ import { retentionSeconds } from '../../workers/engine-settings.js';
 import { requires } from '../support/requires.js';
 import { isAlive, makeRoom } from './engine-room.js';
 import type { EngineRoom } from './engine-room.js';
+
+/** In no passwd. */
+const NAMELESS = 424_242;
 
 async function start(room: EngineRoom): Promise<RunningEngine> {
   const { path } = await findTemporalBinary({ onProgress: () => undefined });
@@ -108,6 +113,35 @@ describe.skipIf(requires('temporal'))('the embedded engine', () => {
     const engine = await start(room);
     expect(statSync(room.directory).mode & 0o077).toBe(0);
     await engine.stop();
+  });
+
+  test.skipIf(requires('setpriv'))('a user without a name is told so, who is why temporal would not start', () => {
+    const directory = mkdtempSync(join(tmpdir(), 'holdfast-test-'));
+    onTestFinished(() => rmSync(directory, { recursive: true }));
+    chownSync(directory, NAMELESS, NAMELESS);
+    const module = (path: string): string => JSON.stringify(new URL(`../../${path}`, import.meta.url).href);
+    const script = `
+      const { startEngine } = await import(${module('workers/engine.js')});
+      const { supervisorPaths } = await import(${module('client/state-directory.js')});
+      const paths = supervisorPaths(process.argv[1], 'embedded');
+      await startEngine({ paths, binary: '/bin/false' }).catch(({ code, message }) => console.log(code, message));`;
+    const { stdout } = spawnSync(
+      'setpriv',
+      [
+        `--reuid=${NAMELESS}`,
+        `--regid=${NAMELESS}`,
+        '--clear-groups',
+        process.execPath,
+        '--input-type=module',
+        '--eval',
+        script,
+        directory,
+      ],
+      { encoding: 'utf8', cwd: '/', env: { HOME: directory } },
+    );
+    expect(stdout).toBe(
+      `engine_unavailable temporal does not start for a user without an entry in passwd: give uid ${NAMELESS} a name there\n`,
+    );
   });
 
   test('a file that is no database of Temporal is STOP engine_unavailable, and nothing runs on', async () => {
