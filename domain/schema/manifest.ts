@@ -65,7 +65,7 @@ export const manifestSchema = z.strictObject({
   application: z.strictObject({ version: z.string(), modules: z.array(z.string()) }).nullable(),
   epoch: z.strictObject({ id: z.string(), counter: count }).nullable(),
   cut: z.strictObject({
-    instant: z.string(),
+    instant: z.iso.datetime(),
     pauseMillis: z.number().min(0),
     rollbackJournalPauseMillis: z.number().min(0),
     quiescedMillis: z.number().min(0),

@@ -186,6 +186,17 @@ describe('a manifest', () => {
     expect(await listArtefacts(destination, 'shop')).toEqual([]);
   });
 
+  test.each(['x', '', '2026-06-30T23:59:60Z', '2026-01-02 03:04:05'])(
+    'whose cut was made at no time that there is, %j, is refused by its reader',
+    async (instant) => {
+      const manifest = manifestOf(IDS[0], '2026-01-02T03:04:05.000Z');
+      const path = await publish(manifest);
+      const altered = { ...manifest, cut: { ...manifest.cut, instant } };
+      await writeFile(join(path, 'manifest.json'), JSON.stringify(altered));
+      expect(await codeOf(readArtefact(path))).toBe('manifest_invalid');
+    },
+  );
+
   test('holds the texts of an append-only column, and times that 64 bits of nanoseconds do not', async () => {
     const manifest = manifestOf(IDS[0], '2026-01-02T03:04:05.000Z');
     const appendOnly = [{ table: 't', column: 'n', upTo: '01ARZ3NDEK', rows: 1, sha256: '0'.repeat(64) }];
