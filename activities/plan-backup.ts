@@ -1,6 +1,7 @@
 // Step backup.plan: every member is looked at before the application is asked to hold still, so that a refusal that
 // can be known now costs it nothing.
 import { statfs } from 'node:fs/promises';
+import { nextNumber } from '../artefacts/catalogue.js';
 import { assertFilesystems, assertRootsExist } from '../control/store-room.js';
 import { Stop } from '../domain/stop.js';
 import { ensureDirectory } from '../files/durable.js';
@@ -21,6 +22,8 @@ export const planBackup = (dependencies: ActivityDependencies) =>
     await assertFilesystems(room);
     const { destination } = room.definition.backup;
     await ensureDirectory(destination, 0o700);
+    // Before everything is copied: that there is one
+    await nextNumber(destination);
     const all = await membersOf(room);
     for (const { root, members } of all) assertPatternsMatch(root.definition, members);
     const sum = (pick: (members: (typeof all)[number]['members']) => number): number =>

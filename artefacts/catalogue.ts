@@ -8,8 +8,10 @@ import type { StopCode } from '../domain/stop.js';
 import type { Artefact } from './plain.js';
 import { artefactNames, readArtefact } from './plain.js';
 
-/** `<number>-<instant>-<begin of the backup id>`. */
-const BACKUP_NAME = /^(\d{6,})-\d{8}T\d{6}Z-[0-9a-f]{8}$/;
+/** `<number>-<instant>-<begin of the backup id>`; such a number is exact, and so is the next one. */
+const BACKUP_NAME = /^(\d{6,15})-\d{8}T\d{6}Z-[0-9a-f]{8}$/;
+
+const NUMBER_MAX = 10 ** 15 - 1;
 
 /** The name under which a backup is published. */
 export function backupName({
@@ -29,10 +31,16 @@ function numberOf(name: string): number | null {
 /**
  * The number of the backup that is published next: one more than the highest, whichever store's that is. Under the lock of
  * a store no other backup of it takes the same one on this host; another store's, or another host's, may at the same moment.
+ * @throws Stop manifest_invalid where the highest is one that no other can follow
  */
 export async function nextNumber(destination: string): Promise<number> {
   const names = await artefactNames(destination);
-  return 1 + names.reduce((highest, name) => Math.max(highest, numberOf(name) ?? 0), 0);
+  const highest = names.reduce((number, name) => Math.max(number, numberOf(name) ?? 0), 0);
+  if (highest < NUMBER_MAX) return highest + 1;
+  throw new Stop('manifest_invalid', `${destination} holds a backup of number ${highest}: rename it, none can follow`, {
+    path: destination,
+    number: highest,
+  });
 }
 
 /** Oldest first, by number; of one number by instant, then id; what is named otherwise before them all. */

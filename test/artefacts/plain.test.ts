@@ -257,6 +257,16 @@ describe('the catalogue', () => {
     expect(await nextNumber(join(destination, 'none'))).toBe(1);
   });
 
+  test('leaves a directory that no number can follow out of the numbers, or refuses to number a backup after it', async () => {
+    // More digits than a number is exact with: no name that is given to backups
+    await mkdir(join(destination, '9007199254740991-20260102T030405Z-0b6f1f8e'));
+    expect(await nextNumber(destination)).toBe(4);
+    await mkdir(join(destination, '999999999999998-20260102T030405Z-0b6f1f8e'));
+    expect(await nextNumber(destination)).toBe(999_999_999_999_999);
+    await mkdir(join(destination, '999999999999999-20260102T030405Z-0b6f1f8e'));
+    expect(await codeOf(nextNumber(destination))).toBe('manifest_invalid');
+  });
+
   test('orders by number: a backup that was made while the clock was ahead is `latest` until the next one', async () => {
     const ahead = numbered(4, '2099-01-01T00:00:00.000Z');
     await publish(ahead);

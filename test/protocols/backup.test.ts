@@ -57,6 +57,15 @@ describe.skipIf(requires('temporal'))('backup', () => {
     expect(listed.map(({ name: each }) => each)).toEqual([name, next.artefact.split('/').at(-1)]);
   });
 
+  test('backup.plan: where no number can follow the highest it is refused before anything is copied', async () => {
+    const store = makeStore(engine(), 'numbered', { hooks: ['quiesce', 'resume'] });
+    mkdirSync(join(store.destination, '999999999999999-20260102T030405Z-0b6f1f8e'), { recursive: true });
+    const stop = await stopOf(store.backup());
+    expect([stop.code, stop.details['step']]).toEqual(['manifest_invalid', 'backup.plan']);
+    expect(store.hooksRun()).toEqual([]);
+    expect(store.leftovers()).toEqual([]);
+  });
+
   test('backup.plan: a link, a FIFO, an absent member and a file without the header are refused, each by its code', async () => {
     const store = makeStore(engine(), 'planned', {
       hooks: ['quiesce', 'resume'],
