@@ -7,6 +7,7 @@ import { uptime } from 'node:os';
 import type { NativeConnection } from '@temporalio/worker';
 import { now, thisProcess } from '../control/clock.js';
 import { hostQueue } from '../domain/names.js';
+import { isErrnoError } from '../domain/errno.js';
 import { Stop } from '../domain/stop.js';
 
 /** TASK_QUEUE_TYPE_WORKFLOW and _ACTIVITY of Temporal's API. */
@@ -15,7 +16,7 @@ export const [WORKFLOW_TASKS, ACTIVITY_TASKS] = [1, 2];
 const SILENT_MILLIS_MAX = 90_000;
 
 export interface Machine {
-  /** Digest of /etc/machine-id; `none` in a container without one. */
+  /** Digest of /etc/machine-id; `none` where there is none to be read, as in a container. */
   readonly id: string;
   /** Digest of the boot: images are cloned with their machine-id. */
   readonly boot: string;
@@ -38,13 +39,16 @@ export function thisMachine(): Machine {
   };
 }
 
-/** Not the id itself, which is confidential (machine-id(5)). */
-function machineId(): string {
+/**
+ * Not the id itself, which is confidential (machine-id(5)). `none` for anything but an id that can be read: a container
+ * may have a directory there, mounted for want of the file.
+ */
+export function machineId(path = '/etc/machine-id'): string {
   try {
-    const id = readFileSync('/etc/machine-id', 'utf8').trim();
+    const id = readFileSync(path, 'utf8').trim();
     return /^[0-9a-f]{32}$/.test(id) ? digest(id) : 'none';
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return 'none';
+    if (isErrnoError(error)) return 'none';
     throw error;
   }
 }

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { openEngine } from '../../client/connection.js';
 import type { EngineSession } from '../../client/connection.js';
-import { otherMachines, thisMachine, workerIdentity } from '../../workers/pollers.js';
+import { machineId, otherMachines, thisMachine, workerIdentity } from '../../workers/pollers.js';
 import type { Machine } from '../../workers/pollers.js';
 import { jsonLines, PROGRAM, run, startCommand, startProgram } from '../cli/room.js';
 import type { RunningCommand } from '../cli/room.js';
@@ -37,6 +37,20 @@ describe('whether a poller is of another machine', () => {
   ])('%s', (_what, identity, seenMillis, isOther) => {
     expect(otherMachines([{ identity, seenMillis }], HERE, NOW)).toHaveLength(isOther ? 1 : 0);
   });
+});
+
+test('the id of a machine is `none` for anything that is no readable one, such as a directory', () => {
+  const { directory } = makeRoom();
+  const file = join(directory, 'machine-id');
+  for (const [content, id] of [
+    ['0123456789abcdef0123456789abcdef\n', expect.stringMatching(/^[0-9a-f]{12}$/)],
+    ['uninitialized\n', 'none'],
+    ['', 'none'],
+  ] as const) {
+    writeFileSync(file, content);
+    expect(machineId(file)).toEqual(id);
+  }
+  expect([directory, join(file, 'below'), join(directory, 'absent')].map(machineId)).toEqual(['none', 'none', 'none']);
 });
 
 describe.skipIf(requires('temporal'))('a worker that starts beside a cluster', () => {
