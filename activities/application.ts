@@ -9,7 +9,7 @@ import { debtsOf } from '../domain/journal.js';
 import type { LockGrant } from '../domain/protocol.js';
 import { assertNotInUse } from '../files/in-use.js';
 import { databasePaths, livePath } from './members.js';
-import { now } from '../control/clock.js';
+import { millisBetween, now } from '../control/clock.js';
 import { applicationSchema } from '../domain/schema/application.js';
 import { Stop } from '../domain/stop.js';
 import { compensation, step } from './step.js';
@@ -59,9 +59,7 @@ export const resume = (dependencies: ActivityDependencies) =>
     const resumedAt = await withControlDatabase(room.controlDirectory, (database) =>
       database.timeOf(input.operation, 'resumed'),
     );
-    const quiescedMillis =
-      input.quiesced.at === null ? 0 : Date.parse(resumedAt ?? now()) - Date.parse(input.quiesced.at);
-    return { quiescedMillis };
+    return { quiescedMillis: millisBetween(input.quiesced.at, resumedAt ?? now()) };
   });
 
 /** Steps restore.in-use, rollback.in-use. */

@@ -52,3 +52,12 @@ export function livenessOf(identity: ProcessIdentity): 'alive' | 'dead' | 'unkno
   if (identity.pidNamespace !== self.pidNamespace) return 'unknown';
   return startTimeOf(identity.pid) === identity.startTime ? 'alive' : 'dead';
 }
+
+/**
+ * By the wall clock, the only one that two processes and a restart share: set back meanwhile, it tells nothing, and a
+ * backup that is whole isn't refused for that.
+ * @param from null: never
+ */
+export function millisBetween(from: string | null, to: string): number {
+  return from === null ? 0 : Math.max(0, Date.parse(to) - Date.parse(from));
+}

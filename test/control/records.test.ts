@@ -17,6 +17,7 @@ import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { describe, expect, test } from 'vitest';
 import { appendAudit, readAudit } from '../../control/audit.js';
+import { millisBetween } from '../../control/clock.js';
 import { withControlDatabase } from '../../control/control-database.js';
 import { beginEpoch, readEpoch } from '../../control/epoch.js';
 import { liftFence, raiseFence, readFence } from '../../control/fence.js';
@@ -169,6 +170,11 @@ describe('the audit log', () => {
   test('a log that is not there is empty', async () => {
     expect(await readAudit(temporaryDirectory())).toEqual([]);
   });
+});
+
+test('a time between two readings of a clock that was set back meanwhile is none, not a negative one', () => {
+  const [early, late] = ['2026-01-02T03:04:05.000Z', '2026-01-02T03:04:05.250Z'];
+  expect([millisBetween(early, late), millisBetween(late, early), millisBetween(null, late)]).toEqual([250, 0, 0]);
 });
 
 describe('the fence', () => {
