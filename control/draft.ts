@@ -204,7 +204,8 @@ const namesOf = (names: readonly string[]): string => names.slice(0, NAMES_SHOWN
 
 /** A word as YAML reads it back, also in a flow. */
 function word(text: string): string {
-  return /^[A-Za-z/_.][\w/.-]*$/.test(text) && !/^(?:true|false|null|yes|no|on|off|\.(?:inf|nan))$/i.test(text)
+  return /^(?:[A-Za-z/_]|\.(?!\d))[\w/.-]*$/.test(text) &&
+    !/^(?:true|false|null|yes|no|on|off|\.(?:inf|nan))$/i.test(text)
     ? text
     : JSON.stringify(text);
 }

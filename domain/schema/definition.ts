@@ -24,7 +24,7 @@ const relativePath = z
   .string()
   .min(1)
   .refine(
-    (path) => !isAbsolute(path) && !path.includes('\0') && normalize(path) === path && !path.startsWith('..'),
+    (path) => !isAbsolute(path) && !path.includes('\0') && normalize(path) === path && !/^\.\.(?:\/|$)/.test(path),
     'must be a relative path or glob that stays inside its root',
   );
 const columnOf = z.strictObject({

@@ -134,6 +134,20 @@ describe('init', () => {
     expect(Object.keys(definition.hooks).sort()).toEqual(['attach', 'detach']);
   });
 
+  test('names that look like numbers, or begin with dots, are read back as names', async () => {
+    const [parts, names] = [
+      ['...', '..x', '.5', '.5e3', '._', '.a'],
+      ['..file', '.7'],
+    ];
+    for (const part of parts) file(`${part}/x`);
+    for (const name of names) file(name);
+    database('.1', 'CREATE TABLE t (x)');
+    expect(await init('--observe', '0')).toMatchObject({ status: 0, stderr: expect.not.stringContaining('STOP') });
+    const [root] = parseDefinition(written(), 'my-data.yaml').roots;
+    expect(root?.databases.map(({ path }) => path)).toEqual(['.1']);
+    expect(root?.trees.map(({ path, include }) => (path === '.' ? include : path))).toEqual([...parts, names]);
+  });
+
   test('a dry run prints the definition and writes nothing', async () => {
     database('a.db', 'CREATE TABLE t (x)');
     const { status, stdout } = await init('--observe', '0', '--dry-run');
