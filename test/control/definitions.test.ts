@@ -3,7 +3,9 @@ import { chmodSync, chownSync, mkdirSync, symlinkSync, writeFileSync } from 'nod
 import { copyFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import fc from 'fast-check';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import { writeDefinition } from '../../control/definition-text.js';
 import { loadDefinition, loadDefinitions, parseDefinition } from '../../control/definitions.js';
 import { LIMITS } from '../../domain/limits.js';
 import { Stop } from '../../domain/stop.js';
@@ -219,4 +221,38 @@ describe('places that overlap', () => {
     };
     expect(await codeOf(loadDefinitions(directoryWith(files)))).toBe('roots_overlap');
   });
+});
+
+test('a definition that is written out reads back as the same, whatever the arguments of its hooks are', () => {
+  const given = parseDefinition(yaml('shop'), 'shop.yaml');
+  const pieces = [
+    ' ',
+    '\n',
+    '\n\n',
+    '\t',
+    '"',
+    "'",
+    '#',
+    ': ',
+    '- ',
+    '\\',
+    '|',
+    '\r',
+    '\u0007',
+    '\u2028',
+    'é',
+    'word ',
+  ];
+  const argument = fc
+    .array(fc.oneof(fc.constantFrom(...pieces), fc.constant('x'.repeat(60)), fc.string()), { maxLength: 12 })
+    .map((parts) => parts.join(''))
+    .filter((text) => text !== '');
+  fc.assert(
+    fc.property(argument, (text) => {
+      const definition = { ...given, hooks: { verify: { argv: ['/bin/sh', '-c', text], timeoutSeconds: 20 } } };
+      expect(parseDefinition(writeDefinition(definition).trimEnd(), 'shop.yaml')).toEqual(definition);
+    }),
+    // Folded at the first blank, it came back with another number of line ends
+    { numRuns: 500, examples: [[`${'x'.repeat(60)}\u0007word ${'x'.repeat(60)}\n \n\né`], ['  \n']] },
+  );
 });
