@@ -1,5 +1,6 @@
 // Writes a store definition from what a survey has found: what is certain as keys, what only the owner of the store can
 // know as comments. The text validates as it is. Pure.
+import { escapeGlob } from '../files/globs.js';
 import type { TableShape } from '../sqlite/shape.js';
 import type { Survey, SurveyedDatabase, SurveyedPart } from './survey.js';
 
@@ -197,7 +198,6 @@ function globsOf({ path, shape }: SurveyedDatabase): readonly string[] {
   return [...byExtension, ...byDirectory].map((glob) => `${glob}\0${tables}`);
 }
 
-const escapeGlob = (path: string): string => path.replaceAll(/[\\*?[\]{}()!+@|]/g, String.raw`\$&`);
 const filesOf = (count: number): string => `${count} ${count === 1 ? 'file' : 'files'}`;
 const comment = (text: string): string => JSON.stringify(text).slice(1, -1);
 const namesOf = (names: readonly string[]): string => names.slice(0, NAMES_SHOWN_MAX).join(', ');

@@ -1,9 +1,10 @@
 // Which of the walked entries of a root are members of the store, and which are not (F-3, P-15). Pure: a definition
 // and a walk in, a selection out. Everything lands in exactly one class, so that a restore loses nothing unsaid.
-import picomatch from 'picomatch';
 import type { DatabaseDefinition, RootDefinition, TreeDefinition, TreePolicy } from '../domain/definition.js';
 import { SIDECAR_SUFFIXES } from '../domain/exchange.js';
 import { Stop } from '../domain/stop.js';
+import { compileGlobs as compile, isGlob } from './globs.js';
+import type { Matcher } from './globs.js';
 import { compareBytes } from './safe-path.js';
 import type { WalkedEntry } from './walk.js';
 
@@ -39,19 +40,6 @@ export interface Members {
   readonly outside: readonly WalkedEntry[];
   /** Files outside the members that `drop` names: a restore leaves them behind. */
   readonly dropped: readonly WalkedEntry[];
-}
-
-type Matcher = (path: string) => boolean;
-
-/** Dot files match; a newline in a name is an ordinary character; a leading `!` is not a negation. */
-function compile(globs: readonly string[]): Matcher {
-  if (globs.length === 0) return () => false;
-  return picomatch([...globs], { dot: true, nonegate: true, flags: 's' });
-}
-
-/** Whether a path of a definition names what it matches, and not the one file of that name. */
-export function isGlob(path: string): boolean {
-  return picomatch.scan(path, { nonegate: true }).isGlob;
 }
 
 /** The part of a path below a directory; null when it is not below it. */
