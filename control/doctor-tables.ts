@@ -1,5 +1,5 @@
 // doctor's look into live databases: whether the tables and columns that a definition names are there. They are opened
-// as a plan opens them, in a process of its own that changes nothing; no row is read.
+// as a plan opens them, in a process of its own that changes none of their contents; no row is read.
 import { join } from 'node:path';
 import type { DatabaseDefinition, RootDefinition, StoreDefinition } from '../domain/definition.js';
 import { STOPS } from '../domain/stop.js';

@@ -1,4 +1,5 @@
-// doctor: can this store be cut and exchanged here, and if not, how is that mended. Looks, changes nothing.
+// doctor: can this store be cut and exchanged here, and if not, how is that mended. Looks only; what
+// SQLite may leave beside a database that it looks at is in sqlite/README.md.
 import { accessSync, constants, existsSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { HOOK_NAMES } from '../domain/definition.js';

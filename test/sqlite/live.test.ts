@@ -1,11 +1,12 @@
 // Facts of live databases: the same as of their copies, and nothing of the live store changes.
-import { readdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, lstatSync, readdirSync, writeFileSync } from 'node:fs';
 import Database from 'better-sqlite3';
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { checkDatabase, closeCheckPool } from '../../sqlite/check.js';
 import { takeCut } from '../../sqlite/cut.js';
 import type { FactsRequest } from '../../sqlite/facts.js';
 import { readLiveFacts } from '../../sqlite/live.js';
+import { readShapes } from '../../sqlite/shape.js';
 import { QUIET, Stage, childrenRunning, cutRequest, sha256Of, stopOf } from './support/actors.js';
 
 let stage: Stage;
@@ -43,6 +44,23 @@ test('a live database under an open transaction has the facts of its copy, and i
   expect([sha256Of(path), sha256Of(`${path}-wal`)]).toEqual(before);
   expect(childrenRunning('live-process.js')).toEqual([]);
 });
+
+test.each([
+  ['facts', (path: string): Promise<unknown> => readLiveFacts([request(path)], LIMITS)],
+  ['its shape', (path: string): Promise<unknown> => readShapes([path])],
+] as const)(
+  'a look for %s at a database in WAL mode at rest leaves an empty log and its index',
+  async (_what, look) => {
+    const path = stage.database('a.db', { rows: 3 });
+    chownSync(path, process.getuid?.() === 0 ? 1234 : -1, -1);
+    chmodSync(path, 0o640);
+    const [before, { mode, uid }] = [sha256Of(path), lstatSync(path)];
+    expect(await look(path)).not.toMatchObject([{ unreadable: expect.anything() as unknown }]);
+    expect(readdirSync(stage.directory).sort()).toEqual(['a.db', 'a.db-shm', 'a.db-wal']);
+    expect([sha256Of(path), lstatSync(`${path}-wal`).size]).toEqual([before, 0]);
+    for (const suffix of ['', '-wal', '-shm']) expect(lstatSync(path + suffix)).toMatchObject({ mode, uid });
+  },
+);
 
 test('asked for names only, it finds a table or a column that is gone, and reads no row', async () => {
   const path = stage.database('a.db', { rows: 3 });
