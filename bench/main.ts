@@ -20,7 +20,7 @@ interface Settings {
   readonly repeats: number;
 }
 
-const SIGNALS = { SIGINT: 130, SIGTERM: 143 } as const;
+const SIGNALS = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
 
 const say = (line: string): void => void process.stderr.write(`${line}\n`);
 
@@ -85,11 +85,15 @@ async function main(parts: readonly Part[], values: Options): Promise<void> {
     values.directory === undefined ? mkdtempSync(join(tmpdir(), 'holdfast-bench-')) : resolve(values.directory);
   mkdirSync(directory, { recursive: true });
   let status = 0;
+  // A terminal that hung up takes no more words, and that must not end us before what we have started
+  process.stderr.on('error', () => undefined);
   for (const [signal, code] of Object.entries(SIGNALS)) {
-    process.once(signal, () => {
-      say('interrupted: everything ends, and nothing is left');
+    // A second one changes nothing: to die of it would leave what has been started
+    process.on(signal, () => {
+      if (status !== 0) return;
       status = code;
       interrupt();
+      say('interrupted: everything ends, and nothing is left');
     });
   }
   const results: Record<string, object> = {};

@@ -12,10 +12,11 @@ import { requires } from '../support/requires.js';
 const BENCH = fileURLToPath(new URL('../../bench/main.js', import.meta.url));
 
 test.skipIf(requires('temporal')).each([
+  ['SIGHUP', 129],
   ['SIGINT', 130],
   ['SIGTERM', 143],
 ] as const)(
-  'interrupted by %s while a command runs, it ends with %i and leaves neither a process nor a file',
+  'interrupted by %s while a command runs, and impatiently again, it ends with %i and leaves neither a process nor a file',
   async (signal, status) => {
     const directory = mkdtempSync(join(tmpdir(), 'holdfast-bench-test-'));
     onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
@@ -28,6 +29,8 @@ test.skipIf(requires('temporal')).each([
     await eventually('the engine is there', () =>
       readdirSync(directory, { recursive: true, encoding: 'utf8' }).some((path) => path.endsWith('/engine.db')),
     );
+    bench.signal(signal);
+    await bench.says(/interrupted: /);
     bench.signal(signal);
     expect(await bench.ended).toMatchObject({ status, stdout: '', stderr: expect.stringContaining('interrupted: ') });
     expect(readdirSync(directory)).toEqual([]);
