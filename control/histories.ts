@@ -44,22 +44,6 @@ export function isHistoryFile(file: unknown): file is string {
   return typeof file === 'string' && file.startsWith(`${DIRECTORY}/`) && NAME.test(file.slice(DIRECTORY.length + 1));
 }
 
-export interface KeptHistories {
-  readonly runIds: ReadonlySet<string>;
-  /** When the last of the kept runs closed; null when none is kept. */
-  readonly newestClosedAt: Date | null;
-}
-
-/** @throws Stop permission_denied, io_error */
-export async function keptHistories(controlDirectory: string): Promise<KeptHistories> {
-  const names = (await historyNames(controlDirectory)).filter((name) => NAME.test(name)).sort();
-  const instant = names.at(-1)?.replace(/^(\d{4})(\d\d)(\d\dT\d\d)(\d\d)(\d\dZ).*/, '$1-$2-$3:$4:$5');
-  return {
-    runIds: new Set(names.map((name) => name.slice(-'.json.gz'.length - 36, -'.json.gz'.length))),
-    newestClosedAt: instant === undefined ? null : new Date(instant),
-  };
-}
-
 export function isKept(controlDirectory: string, run: Omit<ClosedRun, 'operation'>): boolean {
   return existsSync(join(controlDirectory, fileOf(run)));
 }

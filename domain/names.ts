@@ -2,6 +2,9 @@
 
 export const WORKFLOW_QUEUE = 'holdfast';
 
+/** The workflows that workflows/index.ts exports. */
+export const WORKFLOW_TYPES: readonly string[] = ['backup', 'plan', 'request', 'restore', 'rollback', 'verify'];
+
 /** Activities that touch a host run on that host's own queue. */
 export function hostQueue(host: string): string {
   return `holdfast@${host}`;

@@ -159,6 +159,10 @@ export function isStoreName(value: unknown): value is string {
   return typeof value === 'string' && NAME.test(value);
 }
 
+export function isOperationId(value: unknown): value is string {
+  return typeof value === 'string' && UUID.test(value);
+}
+
 function isHeartbeat(value: unknown): boolean {
   return value === undefined || (typeof value === 'number' && value >= 2_000 && value <= 600_000);
 }
@@ -171,7 +175,7 @@ export function checkOrder(order: Order): void {
   const facts: readonly [boolean, string][] = [
     [typeof order === 'object' && order !== null, 'the input is one JSON object'],
     [isStoreName(order?.store), '`store` is a store id'],
-    [typeof order?.operation === 'string' && UUID.test(order.operation), '`operation` is a UUID in lower case'],
+    [isOperationId(order?.operation), '`operation` is a UUID in lower case'],
     [
       typeof order?.host === 'string' && order.host.length > 0 && order.host.length < 256,
       '`host` names the host of the store',

@@ -6,6 +6,7 @@ import { assertGates } from '../../domain/gates.js';
 import type { DatabaseFacts, Manifest } from '../../domain/manifest.js';
 import { assertPlanHolds, boundsOf, planBytes, planSentence, roundBound } from '../../domain/plan.js';
 import type { PlanFacts, RestorePlan } from '../../domain/plan.js';
+import { WORKFLOW_TYPES } from '../../domain/names.js';
 import { checkOrder } from '../../domain/protocol.js';
 import { assertFloor, assertHistoryKept, assertMigrationsCompatible } from '../../domain/sequence.js';
 import { Stop } from '../../domain/stop.js';
@@ -259,6 +260,13 @@ describe('a plan', () => {
       holds({ ...plan, roots: [{ ...body.roots[0], root: 'data', path: '/srv', why: 'w', mode: 'entries' }] }, facts),
     ).toBe('plan_stale');
     expect(holds({ ...plan, source: { ...plan.source, sha256: 'other' } }, facts)).toBe('plan_stale');
+  });
+});
+
+describe('a name', () => {
+  test('of a workflow is known for each one that is exported', () => {
+    const exported = readFileSync('workflows/index.ts', 'utf8').matchAll(/^export \{ (\w+) \}/gm);
+    expect([...exported].map(([, name]) => name)).toEqual(WORKFLOW_TYPES);
   });
 });
 
