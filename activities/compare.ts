@@ -31,6 +31,9 @@ import type { SeenState } from './exchange.js';
 import { step } from './step.js';
 import type { ActivityDependencies } from './step.js';
 
+/** Nobody is at work any more whose log a pin could let grow, and a rollback point is nobody's. */
+const UNLIMITED = null;
+
 /** One database that would come in, and where the live one is. */
 interface Pair {
   readonly root: RoomRoot;
@@ -84,9 +87,9 @@ export const comparePoint = (dependencies: ActivityDependencies) =>
       const root = rootOf(room, former.root);
       for (const { path, definition } of await databasesOf(room, former)) {
         const request = factsRequest(join(former.tree, path), { ...definition, requiredTables: [] }, false);
-        const [facts] = await readLiveFacts([request], room.definition.backup, signal);
+        const [facts] = await readLiveFacts([request], UNLIMITED, signal);
         const readUpTo: Pair['readUpTo'] = async (appendOnlyUpTo) => {
-          const [again] = await readLiveFacts([{ ...request, appendOnlyUpTo }], room.definition.backup, signal);
+          const [again] = await readLiveFacts([{ ...request, appendOnlyUpTo }], UNLIMITED, signal);
           if (again !== undefined && 'facts' in again) return again.facts;
           throw new Stop('plan_stale', `${path} could be read before, and can't be now`, { root: former.root, path });
         };
@@ -151,7 +154,7 @@ async function compareWithLive(
   const present = pairs.filter(({ root, path }) => existsSync(livePath(root, path)));
   const facts = await readLiveFacts(
     present.map((pair) => commonRange(pair)),
-    room.definition.backup,
+    UNLIMITED,
     signal,
   );
   const lived: { readonly pair: Pair; readonly facts: DatabaseFacts }[] = [];
@@ -225,7 +228,7 @@ async function witnessesAlone(
   }
   const facts = await readLiveFacts(
     alone.map(({ request }) => request),
-    room.definition.backup,
+    UNLIMITED,
     signal,
   );
   return alone.flatMap(({ root, path }, index) => {

@@ -32,7 +32,7 @@ export async function assertStillCovered(
   moment: Moment,
 ): Promise<Unreadable> {
   const { room } = context;
-  const limits = moment === 'at work' ? atWork(room) : room.definition.backup;
+  const limits = moment === 'at work' ? atWork(room) : null;
   const measured = await measureAgainst(room, context, source, limits);
   const present = { ...plan, source: { ...plan.source, databasesUnreadable: nameDatabases(unreadable) } };
   if (moment !== 'let go') assertPlanHolds(plan, present, measured);

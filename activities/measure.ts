@@ -63,7 +63,7 @@ export async function measureAgainst(
   room: StoreRoom,
   context: StepContext,
   source: Source,
-  limits: LiveLimits,
+  limits: LiveLimits | null,
 ): Promise<Measured> {
   let filesNewer = 0;
   let filesCarriedOver = 0;
@@ -163,7 +163,7 @@ function pathOf(room: StoreRoom, key: string): string {
 function readTables(
   room: StoreRoom,
   databases: readonly { readonly key: string; readonly path: string }[],
-  limits: LiveLimits,
+  limits: LiveLimits | null,
   signal: AbortSignal,
 ): Promise<readonly LiveFacts[]> {
   return readLiveFacts(
@@ -199,7 +199,7 @@ export async function factsOfTrees(
     const facts = await readTables(
       room,
       databases.map((path) => ({ key: `${root}/${path}`, path: join(tree, path) })),
-      room.definition.backup,
+      null,
       context.signal,
     );
     for (const [index, path] of databases.entries()) {

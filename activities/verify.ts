@@ -157,7 +157,8 @@ async function askForTables(
       const { requiredTables } = listedDefinition(room, database.root, database.path) ?? UNLISTED;
       return factsRequest(liveOf(room, database), { ...UNLISTED, requiredTables }, true);
     }),
-    room.definition.backup,
+    // Fenced: nobody writes
+    null,
     signal,
   );
   for (const [index, { path, foreignKeys }] of databases.entries()) {

@@ -10,10 +10,7 @@ import type { Unreadable } from './source.js';
 export type LiveFacts = { readonly facts: DatabaseFacts } | Unreadable;
 
 export interface LiveLimits extends PinLimits {
-  /**
-   * How long reading may keep out the writers of a database without a write-ahead log. Absent where nobody writes: once
-   * the application has let go, or in a store that it was never given.
-   */
+  /** How long reading may keep out the writers of a database without a write-ahead log. */
   readonly writersWaitMillisMax?: number;
 }
 
@@ -45,11 +42,12 @@ class WritersWaited extends Error {
  * Reads each database in a read transaction of its own; they are not one instant. Order is that of the requests. Each
  * pin has the limits of a cut, which are watched from here: the process itself is deaf while SQLite reads a table.
  * A database whose writers would wait for too long is `pin_too_long` as an answer, like one that can't be read.
+ * @param limits null where nobody is at work whose log could grow, and where a refusal would only come too late
  * Errors: `pin_too_long`, `wal_growth`; the reason of `signal`; `io_error` when the process can't be started or the kernel ends it.
  */
 export async function readLiveFacts(
   requests: readonly FactsRequest[],
-  limits: LiveLimits,
+  limits: LiveLimits | null,
   signal?: AbortSignal,
 ): Promise<readonly LiveFacts[]> {
   const answers: LiveFacts[] = [];
@@ -77,7 +75,7 @@ function keepsWritersOut({ path, waitMillisMax }: Pin): Unreadable {
 async function readRest(
   requests: readonly FactsRequest[],
   answers: LiveFacts[],
-  limits: LiveLimits,
+  limits: LiveLimits | null,
   signal: AbortSignal | undefined,
 ): Promise<void> {
   const exceeded = new AbortController();
@@ -99,6 +97,7 @@ async function readRest(
           answers.push(event.answer);
           return;
         }
+        if (limits === null) return;
         const { path, journalMode } = event;
         pin = {
           index: answers.length,

@@ -147,6 +147,15 @@ describe('under a writer without rest', () => {
     expect(await stage.actor().call({ do: 'truncate', path })).toBe(true);
   });
 
+  test('reading has no limit where none is given, as behind a fence', async () => {
+    const path = makeLarge('large.db', 400_000);
+    expect((await stopOf(readLiveFacts([digesting(path)], { ...LIMITS, pinSecondsMax: 0.2 }))).code).toBe(
+      'pin_too_long',
+    );
+    const [answer] = await readLiveFacts([digesting(path)], null);
+    expect(answer).toMatchObject({ facts: { appendOnly: [{ rows: 400_000 }] } });
+  });
+
   test('reading within the limits is not ended, and a signal still ends it', async () => {
     const path = makeLarge('large.db', 100_000);
     await stage.actor().startChain([path]);
