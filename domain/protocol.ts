@@ -90,15 +90,19 @@ export interface Settlement {
 
 /**
  * For the details of a STOP. `settled`: `undone`, `finished` (it had been committed before it was cut short, so what was
- * asked for has come about), or `ended` (nothing of the live store had been touched).
+ * asked for has come about), or `ended` (nothing of the live store had been touched). `unknown`: whether the lock was
+ * taken, no worker of the host was there to say; nothing else had been.
  */
-export function settlementDetails({ undone, finished, hooks, stagingDropped }: Settlement): StopDetails {
+export function settlementDetails(settlement: Settlement | null): StopDetails {
+  if (settlement === null) return { settled: 'unknown' };
+  const { undone, finished, hooks, stagingDropped } = settlement;
   return { settled: finished ? 'finished' : undone ? 'undone' : 'ended', hooksRun: hooks, stagingDropped };
 }
 
-/** What was asked for has come about although the run was cut short. */
-export function settledMessage(message: string, { finished }: Settlement): string {
-  return finished ? `${message}; it had been committed, and was finished` : message;
+/** Says where what was asked for has come about although the run was cut short, and where nobody knows what was left. */
+export function settledMessage(message: string, settlement: Settlement | null): string {
+  if (settlement === null) return `${message}; if it has taken the lock, the next backup or restore settles it`;
+  return settlement.finished ? `${message}; it had been committed, and was finished` : message;
 }
 
 export interface BackupReport {

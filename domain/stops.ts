@@ -257,19 +257,19 @@ export const STOPS = {
   worker_lost: {
     title: 'the worker was lost during a step',
     exit: 75,
-    safe: 'the protocol was undone, or finished if it had been committed: `settled` in the details says which',
+    safe: 'the protocol was undone, or finished if it had been committed: `settled` in the details says which; `unknown`: only the lock may have been taken',
     remedy: 'see the worker log, then start the operation again',
   },
   step_timeout: {
     title: 'a step took longer than is allowed',
     exit: 75,
-    safe: 'the protocol was undone, or finished if it had been committed: `settled` in the details says which',
+    safe: 'the protocol was undone, or finished if it had been committed: `settled` in the details says which; `unknown`: only the lock may have been taken',
     remedy: 'see the details for the step, then start the operation again',
   },
   cancelled: {
     title: 'the operation was cancelled',
     exit: 75,
-    safe: 'the protocol was undone, or finished if it had been committed: `settled` in the details says which',
+    safe: 'the protocol was undone, or finished if it had been committed: `settled` in the details says which; `unknown`: only the lock may have been taken',
     remedy: 'start the operation again if it is wanted',
   },
   terminated: {

@@ -67,6 +67,12 @@ describe('a failure of a step', () => {
     ).toEqual([true, true, true, false, false]);
   });
 
+  test('that nobody was there to settle says so, not that nothing was left', () => {
+    const failure = withSettlement(timedOut('HEARTBEAT'), null, 'here') as ApplicationFailure;
+    expect(failure.details?.[0]).toMatchObject({ code: 'worker_lost', details: { settled: 'unknown' } });
+    expect(failure.message).toContain('if it has taken the lock, the next backup or restore settles it');
+  });
+
   test.each([
     [{ undone: false, finished: true }, 'finished'],
     [{ undone: true, finished: false }, 'undone'],

@@ -125,19 +125,26 @@ export function beginProtocol(protocol: Protocol, order: Order): Run {
     running = null;
     return result;
   };
-  const insist = <Name extends ActivityName>(id: string, name: Name, input: object): Promise<OutputOf<Name>> =>
-    CancellationScope.nonCancellable(() => withAlarm(order, id, call(id, name, input, COMPENSATION)));
+  const insist = <Name extends ActivityName>(
+    id: string,
+    name: Name,
+    input: object,
+    options: typeof COMPENSATION | typeof IF_SERVED = COMPENSATION,
+  ): Promise<OutputOf<Name>> =>
+    CancellationScope.nonCancellable(() => withAlarm(order, id, call(id, name, input, options)));
 
   /**
    * Where it is not known whether the lock was taken, and no worker of the host is there to say, the run ends: a lock
-   * that it left is that of a closed run at rest, which the next protocol takes over.
+   * that it left is that of a closed run, which the next protocol takes over, with what a former owner still owed.
+   * @returns null: nobody knows
    */
-  const settle = async (grant: LockGrant | null, outcome: string, error: unknown): Promise<Settlement> => {
+  const settle = async (grant: LockGrant | null, outcome: string): Promise<Settlement | null> => {
     if (grant !== null) return insist('settle', 'settle', { grant, outcome });
     try {
-      return await CancellationScope.nonCancellable(() => call('settle', 'settle', { grant, outcome }, IF_SERVED));
+      return await insist('settle', 'settle', { grant, outcome }, IF_SERVED);
     } catch (failure) {
-      throw isUnserved(failure) ? error : failure;
+      if (isUnserved(failure)) return null;
+      throw failure;
     }
   };
 
@@ -159,7 +166,7 @@ export function beginProtocol(protocol: Protocol, order: Order): Run {
         if (held !== null || !isRefusal(error)) {
           become('compensating');
           const outcome = isCancellation(error) ? 'cancelled' : 'stopped';
-          throw withSettlement(error, await settle(held, outcome, error), order.host);
+          throw withSettlement(error, await settle(held, outcome), order.host);
         }
         throw error;
       }

@@ -67,8 +67,11 @@ export function isUnserved(error: unknown): boolean {
   );
 }
 
-/** Adds to a STOP how the run was settled. A cancellation has no details: client/settlement.ts reads its history. */
-export function withSettlement(error: unknown, settlement: Settlement, host: string): unknown {
+/**
+ * Adds to a STOP how the run was settled. A cancellation has no details: client/settlement.ts reads its history.
+ * @param settlement null: nobody knows
+ */
+export function withSettlement(error: unknown, settlement: Settlement | null, host: string): unknown {
   const failure = asStop(error, host);
   if (isCancellation(error) || !(failure instanceof ApplicationFailure)) return error;
   const model = failure.details?.[0] as StopModel | undefined;
