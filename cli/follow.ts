@@ -78,7 +78,7 @@ async function poll(
       const { progress } = seen;
       tellFailure(seen);
       hasBegun ||= progress !== null;
-      if (progress !== null) renderer.show(progress);
+      if (progress !== null) renderer.show(seen, progress);
     }
     if (!hasBegun && performance.now() - begun > SILENCE_MILLIS) {
       hasBegun = true;

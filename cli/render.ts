@@ -1,5 +1,6 @@
 // Progress for whoever looks: a line that is rewritten on a terminal, now and then a line of its own elsewhere, an
 // event with --json. What the rewritten line is made of comes from the heartbeats of the running step.
+import type { RunProgress } from '../client/protocols.js';
 import type { Progress } from '../domain/protocol.js';
 import { formatBytes } from './output.js';
 import type { Output } from './output.js';
@@ -9,8 +10,12 @@ const LINE_MILLIS = 5_000;
 const COLUMNS = 80;
 const CLEAR_LINE = '\r\u001B[K';
 
+/** Whose progress it is: one workflow id has many runs. */
+export type ShownRun = Pick<RunProgress, 'workflowId' | 'runId'>;
+
 export interface Renderer {
-  show(progress: Progress, label?: string): void;
+  /** @param label for people, before the line; empty where there is but one run */
+  show(run: ShownRun, progress: Progress, label?: string): void;
   /** A note for people that does not run into the line of progress. */
   note(line: string): void;
   end(): void;
@@ -24,16 +29,16 @@ export function createRenderer(output: Output): Renderer {
   const clock = createStepClock();
   const lines = new Map<string, { readonly step: string; readonly at: number }>();
   return {
-    show(progress, label = '') {
-      const line = `${label}${describeProgress({ ...progress, elapsedMillis: clock(progress, label) })}`;
+    show({ runId }, progress, label = '') {
+      const line = `${label}${describeProgress({ ...progress, elapsedMillis: clock(progress, runId) })}`;
       if (isRewritable) {
         process.stderr.write(`${CLEAR_LINE}${line.slice(0, (process.stderr.columns || COLUMNS) - 1)}`);
         return;
       }
-      const last = lines.get(label);
+      const last = lines.get(runId);
       const now = performance.now();
       if (last !== undefined && progress.step === last.step && now - last.at < LINE_MILLIS) return;
-      lines.set(label, { step: progress.step, at: now });
+      lines.set(runId, { step: progress.step, at: now });
       process.stderr.write(`${line}\n`);
     },
     note(line) {
@@ -48,11 +53,11 @@ export function createRenderer(output: Output): Renderer {
 function createEvents(output: Output): Renderer {
   const told = new Map<string, string>();
   return {
-    show(progress, label = '') {
+    show({ workflowId, runId }, progress) {
       const said = JSON.stringify(progress);
-      if (told.get(label) === said) return;
-      told.set(label, said);
-      output.event('progress', { ...progress, ...rateOf(progress) });
+      if (told.get(runId) === said) return;
+      told.set(runId, said);
+      output.event('progress', { workflowId, runId, ...progress, ...rateOf(progress) });
     },
     note: () => undefined,
     end: () => undefined,
@@ -60,13 +65,13 @@ function createEvents(output: Output): Renderer {
 }
 
 /** A step that reports nothing new still takes time: counted here, from what its last heartbeat said. */
-function createStepClock(): (progress: Progress, label: string) => number {
+function createStepClock(): (progress: Progress, runId: string) => number {
   const seen = new Map<string, { readonly progress: string; readonly elapsedMillis: number; readonly at: number }>();
-  return (progress, label) => {
+  return (progress, runId) => {
     const said = JSON.stringify(progress);
-    const last = seen.get(label);
+    const last = seen.get(runId);
     if (last?.progress === said) return last.elapsedMillis + (performance.now() - last.at);
-    seen.set(label, { progress: said, elapsedMillis: progress.elapsedMillis, at: performance.now() });
+    seen.set(runId, { progress: said, elapsedMillis: progress.elapsedMillis, at: performance.now() });
     return progress.elapsedMillis;
   };
 }

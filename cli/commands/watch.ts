@@ -59,7 +59,7 @@ async function watchRuns(
       }
       seen.add(run.runId);
       tellFailure(run);
-      if (run.progress !== null) renderer.show(run.progress, running.length === 1 ? '' : `${run.workflowId} `);
+      if (run.progress !== null) renderer.show(run, run.progress, running.length === 1 ? '' : `${run.workflowId} `);
     }
     await sleep(POLL_MILLIS);
   }

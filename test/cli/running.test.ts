@@ -129,7 +129,10 @@ describe('a backup that runs', () => {
       stores: [store.name],
       watched: [expect.any(String)],
     });
-    expect(jsonLines(ended).lines[0]).toMatchObject({ type: 'run', workflowId: `holdfast/${store.name}` });
+    const [run, ...following] = jsonLines(ended).lines;
+    expect(run).toMatchObject({ type: 'run', workflowId: `holdfast/${store.name}` });
+    for (const line of following.slice(0, -1))
+      expect(line).toMatchObject({ type: 'progress', workflowId: run?.['workflowId'], runId: run?.['runId'] });
     expect(store.published()).toHaveLength(1);
   });
 });
