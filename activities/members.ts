@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { DatabaseDefinition } from '../domain/definition.js';
 import type { RoomRoot, StoreRoom } from '../control/store-room.js';
-import { listedBy, matchesPath, selectMembers } from '../files/members.js';
+import { databaseNaming, listedBy, selectMembers } from '../files/members.js';
 import type { DatabaseMember, Members } from '../files/members.js';
 import { walkTree } from '../files/walk.js';
 import type { FactsRequest } from '../sqlite/facts.js';
@@ -34,10 +34,10 @@ export const UNLISTED: DatabaseDefinition = {
   optional: true,
 };
 
-/** The first entry of the definition that names a database, by path or glob; undefined when none does. */
+/** The entry of the definition that names a database, by path or glob; undefined when none does. */
 export function listedDefinition(room: StoreRoom, root: string, path: string): DatabaseDefinition | undefined {
   const definition = room.roots.find((candidate) => candidate.definition.name === root)?.definition;
-  return definition?.databases.find((database) => matchesPath(database.path, path));
+  return databaseNaming(definition?.databases ?? [])(path);
 }
 
 export function definitionOf(member: DatabaseMember): DatabaseDefinition {

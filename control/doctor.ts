@@ -6,7 +6,7 @@ import { HOOK_NAMES } from '../domain/definition.js';
 import type { HookName, RootDefinition, StoreDefinition } from '../domain/definition.js';
 import { STOPS, Stop } from '../domain/stop.js';
 import { hasErrno, translateErrno } from '../files/errors.js';
-import { assertPatternsMatch, listedBy, selectMembers } from '../files/members.js';
+import { assertPatternsMatch, listedBy, selectMembers, unmentioned } from '../files/members.js';
 import type { Members } from '../files/members.js';
 import { assertSupportedFilesystem, filesystemKind } from '../files/mounts.js';
 import { findUsers } from '../files/in-use.js';
@@ -82,6 +82,7 @@ export async function examineStore(definition: StoreDefinition, stateDirectory: 
     // What could not be selected has been told
     const members = seen;
     if (members === undefined) continue;
+    await check(`outside the members of ${root.name}`, async () => checkOutside(root, members));
     await check(`owners of ${root.name}`, async () => checkOwners(members));
     await check(`tables of ${root.name}`, async () => checkTables(root, members, definition.backup));
   }
@@ -120,6 +121,20 @@ function absence({ store }: StoreDefinition, { name, path }: RootDefinition): Fo
     what: `${path} does not exist: a backup is STOP member_missing`,
     remedy: `mount or make it, or correct roots.${name}.path; if it was lost, \`holdfast restore ${store} latest\` puts it back`,
   };
+}
+
+/** A restore carries them over, but they are in no backup: what a definition that lists its members misses in silence. */
+function checkOutside(root: RootDefinition, members: Members): readonly Found[] {
+  const missed = unmentioned(root, members);
+  if (missed.length === 0) return [];
+  const names = missed.map(({ path, kind }) => `${path} (${kind === 'symlink' ? 'a link' : 'a database'})`);
+  return [
+    {
+      state: 'note',
+      what: `in no backup: ${names.slice(0, 5).join(', ')}${names.length > 5 ? ` and ${names.length - 5} more` : ''}`,
+      remedy: 'list each or give it a tree, and what a link leads to a root of its own; or name it in exclude or drop',
+    },
+  ];
 }
 
 /** Only root can give files to their owners again. */

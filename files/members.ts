@@ -12,7 +12,7 @@ export interface DatabaseMember {
   readonly entry: WalkedEntry;
   /** False: found by its magic inside a tree. */
   readonly listed: boolean;
-  /** The first entry of the definition that names it; null when it is not listed. */
+  /** What of the definition names it (databaseNaming); null when it is not listed. */
   readonly definition: DatabaseDefinition | null;
 }
 
@@ -54,24 +54,24 @@ function below(path: string, directory: string): string | null {
  * @throws Stop member_missing for a path that is absent; symlink_found, special_file_found, not_a_database
  */
 export function listedDatabases(root: RootDefinition, entries: readonly WalkedEntry[]): DatabaseMember[] {
-  const patterns = root.databases.map((definition) => {
-    return { definition, matches: matcherOf(definition.path), isGlob: isGlob(definition.path) };
-  });
+  const naming = databaseNaming(root.databases);
   const found: { entry: WalkedEntry; definition: DatabaseDefinition; byGlob: boolean }[] = [];
   const seen = new Set<DatabaseDefinition>();
   for (const entry of entries) {
-    const pattern = patterns.find(({ matches }) => matches(entry.path));
-    if (pattern === undefined || (entry.kind === 'directory' && pattern.isGlob)) continue;
-    seen.add(pattern.definition);
-    found.push({ entry, definition: pattern.definition, byGlob: pattern.isGlob });
+    const definition = naming(entry.path);
+    if (definition === undefined) continue;
+    const byGlob = isGlob(definition.path);
+    if (entry.kind === 'directory' && byGlob) continue;
+    seen.add(definition);
+    found.push({ entry, definition, byGlob });
   }
-  const missing = patterns.find(
-    (pattern) => !pattern.isGlob && !pattern.definition.optional && !seen.has(pattern.definition),
+  const missing = root.databases.find(
+    (definition) => !isGlob(definition.path) && !definition.optional && !seen.has(definition),
   );
   if (missing !== undefined)
-    throw new Stop('member_missing', `database ${missing.definition.path} does not exist`, {
+    throw new Stop('member_missing', `database ${missing.path} does not exist`, {
       root: root.name,
-      path: missing.definition.path,
+      path: missing.path,
     });
   const paths = new Set(found.map(({ entry }) => entry.path));
   // `*` matches the sidecars of the databases that it matches.
@@ -227,6 +227,21 @@ export function parentOf(path: string): string {
   return slash < 0 ? '.' : path.slice(0, slash);
 }
 
+/**
+ * What is outside the members although nothing in the definition says so, and is in no backup: databases by their
+ * magic, where the walk detected databases, and links. An `exclude` or a `drop` has said so.
+ */
+export function unmentioned(root: RootDefinition, { outside }: Members): readonly WalkedEntry[] {
+  const trees = root.trees.map(({ path, exclude }) => ({ path, exclude: compile(exclude) }));
+  return outside.filter(({ path, kind, isDatabase }) => {
+    if (kind !== 'symlink' && isDatabase !== true) return false;
+    return !trees.some((tree) => {
+      const relative = below(path, tree.path);
+      return relative !== null && tree.exclude(relative);
+    });
+  });
+}
+
 export interface WalkChange {
   readonly path: string;
   readonly change: 'changed' | 'appeared' | 'vanished';
@@ -311,6 +326,20 @@ export function assertPatternsMatch(root: RootDefinition, { databases }: Members
 /** True when a definition's path, which may be a glob, names this path. */
 export function matchesPath(pattern: string, path: string): boolean {
   return matcherOf(pattern)(path);
+}
+
+/**
+ * Tells which entry of a definition names a database, of many: the one with its very path, else the first glob that
+ * matches. So what is said of one database holds beside a glob that also matches it, wherever it stands.
+ */
+export function databaseNaming(
+  databases: readonly DatabaseDefinition[],
+): (path: string) => DatabaseDefinition | undefined {
+  const exact = new Map(databases.toReversed().map((definition) => [definition.path, definition]));
+  const globs = databases.flatMap((definition) =>
+    isGlob(definition.path) ? [{ definition, matches: compile([definition.path]) }] : [],
+  );
+  return (path) => exact.get(path) ?? globs.find(({ matches }) => matches(path))?.definition;
 }
 
 /** Which paths of a root its definition lists as databases. */

@@ -1,6 +1,6 @@
 // doctor: what would refuse a backup or a restore is found before one is asked for, each with its remedy.
 import { execFileSync } from 'node:child_process';
-import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { describe, expect, test } from 'vitest';
@@ -130,6 +130,30 @@ test('a root that does not exist is told as that, with what brings it back', asy
     },
   ]);
   expect(found.filter(({ what }) => /ENOENT|failed with/.test(what))).toEqual([]);
+});
+
+test('databases and links that are in no backup are told, unless the definition excludes or drops them', async () => {
+  const directory = temporaryDirectory();
+  const root = join(directory, 'live');
+  for (const name of ['', 'cache', 'tree']) mkdirSync(join(root, name));
+  for (const path of ['a.db', 'y.db', 'old.db', 'cache/c.db', 'tree/t.db']) {
+    const database = new Database(join(root, path));
+    database.exec('CREATE TABLE item (id)');
+    database.close();
+  }
+  symlinkSync('/srv/elsewhere', join(root, 'uploads'));
+  symlinkSync('t.db', join(root, 'tree', 'excluded'));
+  writeFileSync(join(root, 'state.json'), '{}');
+  const databases = [{ path: 'a.db' }];
+  const trees = [{ path: 'tree', exclude: ['excluded'] }];
+  const look = async (changed: Partial<StoreDefinitionInput['roots'][string]>): Promise<readonly Finding[]> => {
+    const definition = definitionIn(directory, (path) => ({ roots: { data: { path, databases, trees, ...changed } } }));
+    return of(await examineStore(definition), 'outside the members of data');
+  };
+  expect(await look({ drop: ['old.db'] })).toMatchObject([
+    { state: 'note', what: 'in no backup: cache/c.db (a database), uploads (a link), y.db (a database)' },
+  ]);
+  expect(await look({ trees: [{ exclude: ['cache/**', 'uploads', 'tree/excluded'] }] })).toEqual([]);
 });
 
 test.skipIf(requires('root'))(

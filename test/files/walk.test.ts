@@ -305,6 +305,16 @@ describe('selectMembers', () => {
     expect(paths((await select(definition(directory, [], [{ exclude: ['!a'] }]))).files)).toEqual(['b']);
   });
 
+  test('a database is named by its own path before any glob, wherever that stands', async () => {
+    const directory = temporaryDirectory();
+    for (const name of ['a.db', 'd.db']) makeDatabase(join(directory, name));
+    const { databases } = await select(definition(directory, ['*.db', 'd.db', '**'], []));
+    expect(databases.map(({ entry, definition: by }) => [entry.path, by?.path])).toEqual([
+      ['a.db', '*.db'],
+      ['d.db', 'd.db'],
+    ]);
+  });
+
   test('databases can be listed without opening any file', async () => {
     const directory = temporaryDirectory();
     for (const name of ['a.db', 'b.db']) makeDatabase(join(directory, name));
