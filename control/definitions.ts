@@ -166,12 +166,21 @@ async function readTrusted(path: string): Promise<string> {
 async function readText(path: string): Promise<string> {
   const file = await open(path, 'r');
   try {
-    if ((await file.stat()).size > LIMITS.definitionBytesMax)
-      throw new Stop('definition_invalid', `${path} is too large`, { path });
+    assertReadable((await file.stat()).size, path);
     return await file.readFile('utf8');
   } finally {
     await file.close();
   }
+}
+
+/** Before it is read, and before it is written: one that can't be read stops every store of the host. */
+function assertReadable(sizeBytes: number, path: string): void {
+  if (sizeBytes <= LIMITS.definitionBytesMax) return;
+  throw new Stop('definition_invalid', `${path} is too large`, {
+    path,
+    sizeBytes,
+    sizeBytesMax: LIMITS.definitionBytesMax,
+  });
 }
 
 function parseNamed(text: string, path: string): StoreDefinition {
@@ -236,6 +245,7 @@ export async function addDefinition(directory: string, text: string): Promise<st
  * @throws Stop definition_invalid with `problems`: line, key and what is expected
  */
 export function parseDefinition(text: string, path: string): StoreDefinition {
+  assertReadable(Buffer.byteLength(text), path);
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true });
   const at = (offset: number, problem: string): DefinitionProblem => ({ ...placeAt(lines, offset), key: '', problem });

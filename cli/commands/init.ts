@@ -34,16 +34,16 @@ export function initCommand(): Command {
       const store = options.store ?? nameOf(directory);
       if (!isStoreName(store)) throw new Stop('usage', `${JSON.stringify(store)} is not a store id`, { store });
       const { surveyDirectory } = await import('../../control/survey.js');
-      const { draftDefinition } = await import('../../control/draft.js');
+      const { assertSelects, draftDefinition } = await import('../../control/draft.js');
       const { addDefinition, assertUndefined, parseDefinition } = await import('../../control/definitions.js');
       if (options.dryRun !== true) await assertUndefined(definitions, store);
       output.note(`watching ${directory} for ${options.observe} s`);
       const survey = await surveyDirectory(directory, options.observe);
       const destination = resolve(options.destination ?? `/var/backups/holdfast/${store}`);
       const text = draftDefinition(survey, { store, destination });
+      assertSelects(parseDefinition(text, 'the draft'), survey);
       const found = { store, databases: survey.databases.length };
       if (options.dryRun === true) {
-        parseDefinition(text, 'the definition');
         output.result({ ...found, text }, [text.trimEnd()]);
         return;
       }

@@ -17,9 +17,11 @@ import Database from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Environment } from '../../client/state-directory.js';
 import { groupDatabases } from '../../control/draft.js';
-import { parseDefinition } from '../../control/definitions.js';
+import { addDefinition, parseDefinition } from '../../control/definitions.js';
 import type { SurveyedDatabase } from '../../control/survey.js';
+import { LIMITS } from '../../domain/limits.js';
 import { jsonLines, run, startCommand } from './room.js';
+import type { JsonLine } from './room.js';
 
 let directory = '';
 let data = '';
@@ -52,6 +54,12 @@ function file(path: string, text = 'x'): void {
 
 const init = (...argv: readonly string[]): ReturnType<typeof run> =>
   run(environment, 'init', data, '--destination', join(directory, 'backups'), ...argv);
+/** What doctor says of the members, now. */
+async function membersFound(): Promise<JsonLine | undefined> {
+  const { lines } = jsonLines(await run(environment, 'doctor', 'my-data', '--json'));
+  return lines.find(({ check }) => check === 'members of data');
+}
+
 const written = (): string => readFileSync(join(directory, 'stores', 'my-data.yaml'), 'utf8');
 
 describe('init', () => {
@@ -93,15 +101,13 @@ describe('init', () => {
       expect.objectContaining({
         path: data,
         databases: [
-          expect.objectContaining({ path: 'orders', migrations: { table: 'schema_migrations', orderBy: 'version' } }),
-          expect.objectContaining({ path: 'tenants/*/tenant.db', migrations: null }),
+          expect.objectContaining({ path: 'orders' }),
+          expect.objectContaining({ path: 'tenants/*/tenant.db' }),
         ],
         trees: [
           expect.objectContaining({ path: 'incoming', policy: 'immutable' }),
           expect.objectContaining({ path: 'log', policy: 'verify' }),
-          expect.objectContaining({ path: 'tenants', policy: 'verify' }),
-          expect.objectContaining({ path: 'uploads', policy: 'verify', exclude: [String.raw`\[link\]`] }),
-          expect.objectContaining({ path: '.', include: ['state.json', 'yes'], policy: 'verify' }),
+          { path: '.', include: ['**'], exclude: ['cache/**', String.raw`uploads/\[link\]`], policy: 'verify' },
         ],
       }),
     ]);
@@ -111,9 +117,10 @@ describe('init', () => {
       '# requiredTables: ["odd, name", orders]',
       '# sequences: [{ table: note, column: id }]',
       '# policy: append',
+      '# migrations: { table: schema_migrations, orderBy: version }',
       'log: 1 file; some grew in 2 s',
-      'state.json changed in 2 s, which a backup refuses',
-      'Not captured, because of its name: cache (1 file)',
+      'also what comes later: 3 files; what changed in 2 s, which a backup refuses: state.json',
+      'what is in these, now or later, is in no backup: cache (1 file)',
     ])
       expect(written()).toContain(line);
     expect(await run(environment, 'config', 'validate')).toMatchObject({ status: 0 });
@@ -122,14 +129,24 @@ describe('init', () => {
   });
 
   test('each commented key is a key: uncommented, the definition is still accepted', async () => {
-    database('a.db', 'CREATE TABLE note (id INTEGER PRIMARY KEY AUTOINCREMENT, text)');
+    database(
+      'a.db',
+      'CREATE TABLE note (id INTEGER PRIMARY KEY AUTOINCREMENT, text); CREATE TABLE migrations (id INTEGER PRIMARY KEY)',
+    );
     file('cache/thing');
+    file('tmp/thing');
     await init('--observe', '0');
     const uncommented = written().replaceAll(/^( *)# (?=\w+:(?: |$)|  \w+: \{)/gm, '$1');
     const definition = parseDefinition(uncommented, 'my-data.yaml');
     expect(definition.roots[0]).toMatchObject({
-      databases: [{ requiredTables: ['note'], sequences: [{ table: 'note', column: 'id' }] }],
-      drop: ['cache/**'],
+      databases: [
+        {
+          requiredTables: ['note'],
+          sequences: [{ table: 'note', column: 'id' }],
+          migrations: { table: 'migrations', orderBy: 'id' },
+        },
+      ],
+      drop: ['cache/**', 'tmp/**'],
     });
     expect(Object.keys(definition.hooks).sort()).toEqual(['attach', 'detach']);
   });
@@ -145,7 +162,85 @@ describe('init', () => {
     expect(await init('--observe', '0')).toMatchObject({ status: 0, stderr: expect.not.stringContaining('STOP') });
     const [root] = parseDefinition(written(), 'my-data.yaml').roots;
     expect(root?.databases.map(({ path }) => path)).toEqual(['.1']);
-    expect(root?.trees.map(({ path, include }) => (path === '.' ? include : path))).toEqual([...parts, names]);
+    expect(root?.trees).toMatchObject([{ path: '.', exclude: [] }]);
+  });
+
+  test('a table that holds one version, and changes it, is no history of migrations', async () => {
+    database('a.db', 'CREATE TABLE schema_migrations (version uint64, dirty bool)');
+    await init('--observe', '0');
+    expect(written()).not.toContain('migrations:');
+  });
+
+  test('what comes later is in the next backup: databases, directories and files', async () => {
+    database('a.db', 'CREATE TABLE t (x)');
+    file('uploads/one');
+    await init('--observe', '0');
+    database('later.db', 'CREATE TABLE t (x)');
+    database('later/deep.db', 'CREATE TABLE t (x)');
+    for (const path of ['later/file', 'state.json', 'uploads/two']) file(path);
+    expect(await membersFound()).toMatchObject({
+      state: 'note',
+      what: '3 databases, 4 files, 0 entries outside (a restore carries them over); not listed: later.db, later/deep.db',
+    });
+  });
+
+  test('names every link; one that leads out of the directory is left for the owner to exclude', async () => {
+    database('a.db', 'CREATE TABLE t (x)');
+    for (let number = 0; number < 60; number += 1) file(`uploads/${number}`);
+    for (let number = 0; number < 60; number += 1) symlinkSync(`${number}`, join(data, `uploads/link${number}`));
+    symlinkSync('absent', join(data, 'dangling'));
+    await init('--observe', '0');
+    expect(await membersFound()).toMatchObject({
+      state: 'good',
+      what: expect.stringContaining('60 files, 61 entries'),
+    });
+    rmSync(join(directory, 'stores'), { recursive: true });
+    writeFileSync(join(directory, 'elsewhere.db'), '');
+    symlinkSync('../elsewhere.db', join(data, 'app.db'));
+    await init('--observe', '0');
+    expect(written()).toContain(`# Not excluded yet: app.db leads to ${join(directory, 'elsewhere.db')}`);
+    expect(await membersFound()).toMatchObject({
+      state: 'stop',
+      what: expect.stringContaining('symlink_found: app.db'),
+    });
+  });
+
+  test('names no link of too many, and says that a backup is refused', async () => {
+    database('a.db', 'CREATE TABLE t (x)');
+    for (let number = 0; number < 201; number += 1) symlinkSync('a.db', join(data, `link${number}`));
+    await init('--observe', '0');
+    expect(written()).toContain('# Not excluded yet: 201 links and special files, such as link0');
+    expect(parseDefinition(written(), 'my-data.yaml').roots[0]?.trees).toMatchObject([{ path: '.', exclude: [] }]);
+  });
+
+  test('a glob stands beside other databases and other files', async () => {
+    for (const name of ['s1', 's2', 's3']) database(`same/${name}.db`, 'CREATE TABLE t (x)');
+    for (const name of ['m1', 'm2', 'm3']) database(`mixed/${name}.db`, 'CREATE TABLE t (x)');
+    database('mixed/m4.db', 'CREATE TABLE other (y)');
+    for (const name of ['t1', 't2', 't3']) database(`thumbs/${name}.db`, 'CREATE TABLE t (x)');
+    file('thumbs/thumbs.db', 'no database');
+    await init('--observe', '0');
+    expect(parseDefinition(written(), 'my-data.yaml').roots[0]?.databases.map(({ path }) => path)).toEqual([
+      ...['m1', 'm2', 'm3', 'm4'].map((name) => `mixed/${name}.db`),
+      'same/*.db',
+      ...['t1', 't2', 't3'].map((name) => `thumbs/${name}.db`),
+    ]);
+    expect(await membersFound()).toMatchObject({ state: 'good' });
+  });
+
+  test('is as short for thousands of files as for one', async () => {
+    database('a.db', 'CREATE TABLE t (x)');
+    for (let number = 0; number < 5_000; number += 1) file(`${number}`.padEnd(64, 'x'));
+    expect((await init('--observe', '0')).status).toBe(0);
+    expect(written().length).toBeLessThan(2_000);
+    expect(await membersFound()).toMatchObject({ what: expect.stringContaining('5000 files, 0 entries outside') });
+  });
+
+  test('writes no definition that is too large to be read', async () => {
+    await expect(
+      addDefinition(join(directory, 'stores'), `# ${'x'.repeat(LIMITS.definitionBytesMax)}\n`),
+    ).rejects.toMatchObject({ code: 'definition_invalid' });
+    expect(existsSync(join(directory, 'stores'))).toBe(false);
   });
 
   test('a dry run prints the definition and writes nothing', async () => {
@@ -185,11 +280,13 @@ describe('init', () => {
 describe('databases of one shape', () => {
   const of = (path: string, ...tables: readonly string[]): SurveyedDatabase => ({
     path,
-    sizeBytes: 0,
     shape: { journalMode: 'wal', tables: tables.map((name) => ({ name, columns: [], sequence: null })) },
   });
   const paths = (...databases: readonly SurveyedDatabase[]): readonly string[] =>
-    groupDatabases(databases).map(({ path }) => path);
+    groupDatabases(
+      databases,
+      databases.flatMap(({ path }) => [path, `${path}-wal`]),
+    ).map(({ path }) => path);
 
   test('are one glob from three on, by the one part of their paths that differs', () => {
     expect(paths(of('p/1/x.db', 't'), of('p/2/x.db', 't'))).toEqual(['p/1/x.db', 'p/2/x.db']);
@@ -199,6 +296,20 @@ describe('databases of one shape', () => {
       'd/*.db',
     ]);
     expect(paths(of('[p]/1.db'), of('[p]/2.db'), of('[p]/3.db'))).toEqual([String.raw`\[p\]/*.db`]);
+  });
+
+  test('stay apart where a glob would also name what is none of them', () => {
+    const three = ['1', '2', '3'].map((name) => of(`d/${name}.db`, 't'));
+    const all = three.map(({ path }) => path);
+    expect(groupDatabases(three, all)).toHaveLength(1);
+    expect(groupDatabases(three, [...all, 'd/x.db'])).toHaveLength(3);
+    expect(groupDatabases(three, [...all, 'd/x'])).toHaveLength(1);
+    const deep = ['1', '2', '3', '4', '5'].map((name) => of(`p/${name}/x.db`, 't'));
+    const deepPaths = deep.map(({ path }) => path);
+    expect(groupDatabases([...three, ...deep], [...all, ...deepPaths, 'p/6/x.db']).map(({ path }) => path)).toEqual([
+      'd/*.db',
+      ...deepPaths,
+    ]);
   });
 
   test('stay apart where their tables differ', () => {

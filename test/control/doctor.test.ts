@@ -148,7 +148,7 @@ test('databases and links that are in no backup are told, unless the definition 
   const trees = [{ path: 'tree', exclude: ['excluded'] }];
   const look = async (changed: Partial<StoreDefinitionInput['roots'][string]>): Promise<readonly Finding[]> => {
     const definition = definitionIn(directory, (path) => ({ roots: { data: { path, databases, trees, ...changed } } }));
-    return of(await examineStore(definition), 'outside the members of data');
+    return of(await examineStore(definition, NOWHERE), 'outside the members of data');
   };
   expect(await look({ drop: ['old.db'] })).toMatchObject([
     { state: 'note', what: 'in no backup: cache/c.db (a database), uploads (a link), y.db (a database)' },
