@@ -135,6 +135,6 @@ async function assertDefined(command: Command, store: string): Promise<void> {
   const { host } = command.optsWithGlobals<GlobalOptions>();
   const isElsewhere = (host !== undefined && host !== hostName()) || (process.env['TEMPORAL_ADDRESS'] ?? '') !== '';
   if (isElsewhere) return;
-  const { loadDefinition } = await import('../control/definitions.js');
+  const { loadDefinition } = await import('../definitions/load.js');
   await loadDefinition(definitionsDirectory(), store);
 }

@@ -116,7 +116,7 @@ function storeNames(): readonly string[] {
 
 /** Newest first. Of a store whose definition can't be read nothing is known: the command itself will say why. */
 async function backupsOf(store: string): Promise<readonly string[]> {
-  const { loadDefinitionAlone } = await import('../control/definitions.js');
+  const { loadDefinitionAlone } = await import('../definitions/load.js');
   const { orderedNames } = await import('../artefacts/catalogue.js');
   try {
     const { backup } = await loadDefinitionAlone(definitionsDirectory(), store);

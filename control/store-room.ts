@@ -10,7 +10,7 @@ import { foreignness } from '../files/exchange-mode.js';
 import { exchangeMode } from '../files/exchange.js';
 import type { ExchangeMode } from '../files/exchange.js';
 import { assertSupportedFilesystem } from '../files/mounts.js';
-import { loadDefinition, loadDefinitionAlone } from './definitions.js';
+import { loadDefinition, loadDefinitionAlone } from '../definitions/load.js';
 
 export interface RoomRoot {
   readonly definition: RootDefinition;

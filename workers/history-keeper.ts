@@ -8,7 +8,7 @@ import type { Client, WorkflowExecutionInfo } from '@temporalio/client';
 import { defaultPayloadConverter } from '@temporalio/common';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
 import { now } from '../control/clock.js';
-import { loadDefinitionsAlone } from '../control/definitions.js';
+import { loadDefinitionsAlone } from '../definitions/load.js';
 import { isKept, keepHistory, settleHistories } from '../control/histories.js';
 import { roomOf } from '../control/store-room.js';
 import { WORKFLOW_TYPES } from '../domain/names.js';

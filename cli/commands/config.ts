@@ -1,6 +1,6 @@
 // holdfast config validate [FILE...] | holdfast config show STORE [--effective] | holdfast config schema
 import type { Command } from 'commander';
-import type { DefinitionProblem } from '../../control/definition-problems.js';
+import type { DefinitionProblem } from '../../definitions/problems.js';
 import type { StoreDefinition } from '../../domain/definition.js';
 import { Stop } from '../../domain/stop.js';
 import { describeCommand, localDefinitions, outputOf } from '../command.js';
@@ -60,7 +60,7 @@ function validateCommand(): Command {
 }
 
 async function checkFiles(files: readonly string[]): Promise<readonly Checked[]> {
-  const { parseDefinitionFile } = await import('../../control/definitions.js');
+  const { parseDefinitionFile } = await import('../../definitions/load.js');
   const checked: Checked[] = [];
   for (const name of files) checked.push({ name, definition: await orStop(parseDefinitionFile(name)) });
   return checked;
@@ -68,7 +68,7 @@ async function checkFiles(files: readonly string[]): Promise<readonly Checked[]>
 
 /** Each by itself, and all of them together where each is well: two may claim one place. */
 async function checkDirectory(directory: string): Promise<readonly Checked[]> {
-  const { loadDefinitions, loadDefinitionsAlone } = await import('../../control/definitions.js');
+  const { loadDefinitions, loadDefinitionsAlone } = await import('../../definitions/load.js');
   const alone = await loadDefinitionsAlone(directory);
   const checked = alone.map(({ store, definition }) => ({ name: `${directory}/${store}.yaml`, definition }));
   if (checked.some(({ definition }) => definition instanceof Stop)) return checked;
@@ -100,14 +100,14 @@ function showCommand(): Command {
     .argument('<store>', 'store id')
     .option('--effective', 'with every default filled in')
     .action(async (store: string, options: { readonly effective?: boolean }, command: Command) => {
-      const { definitionText, loadDefinitionAlone } = await import('../../control/definitions.js');
+      const { definitionText, loadDefinitionAlone } = await import('../../definitions/load.js');
       const directory = localDefinitions(command);
       if (options.effective !== true) {
         const text = await definitionText(directory, store);
         outputOf(command).result({ store, text }, [text.trimEnd()]);
         return;
       }
-      const { writeDefinition } = await import('../../control/definition-text.js');
+      const { writeDefinition } = await import('../../definitions/text.js');
       const definition = await loadDefinitionAlone(directory, store);
       outputOf(command).result({ store, definition }, [writeDefinition(definition).trimEnd()]);
     });
@@ -120,7 +120,7 @@ function schemaCommand(): Command {
     examples: ['holdfast config schema > store-definition.schema.json'],
     exits: [],
   }).action(async (_options: object, command: Command) => {
-    const { definitionJsonSchema } = await import('../../control/definition-text.js');
+    const { definitionJsonSchema } = await import('../../definitions/text.js');
     const schema = definitionJsonSchema();
     outputOf(command).result({ schema }, [JSON.stringify(schema, null, 2)]);
   });

@@ -13,7 +13,7 @@ export function doctorCommand(): Command {
     .argument('[store]', 'store id; every store that is defined here without it')
     .action(async (store: string | undefined, _options: object, command: Command) => {
       const output = outputOf(command);
-      const { loadDefinition, loadDefinitions } = await import('../../control/definitions.js');
+      const { loadDefinition, loadDefinitions } = await import('../../definitions/load.js');
       const { examineStore } = await import('../../control/doctor.js');
       const directory = localDefinitions(command);
       const definitions =

@@ -33,9 +33,9 @@ export function initCommand(): Command {
       const definitions = localDefinitions(command);
       const store = options.store ?? nameOf(directory);
       if (!isStoreName(store)) throw new Stop('usage', `${JSON.stringify(store)} is not a store id`, { store });
-      const { surveyDirectory } = await import('../../control/survey.js');
-      const { assertSelects, draftDefinition } = await import('../../control/draft.js');
-      const { addDefinition, assertUndefined, parseDefinition } = await import('../../control/definitions.js');
+      const { surveyDirectory } = await import('../../definitions/survey.js');
+      const { assertSelects, draftDefinition } = await import('../../definitions/draft.js');
+      const { addDefinition, assertUndefined, parseDefinition } = await import('../../definitions/load.js');
       if (options.dryRun !== true) await assertUndefined(definitions, store);
       output.note(`watching ${directory} for ${options.observe} s`);
       const survey = await surveyDirectory(directory, options.observe);

@@ -1,7 +1,7 @@
 // holdfast recover STORE | --all
 import type { Command } from 'commander';
 import { stateDirectory } from '../../client/state-directory.js';
-import type { LoadedAlone } from '../../control/definitions.js';
+import type { LoadedAlone } from '../../definitions/load.js';
 import type { Recovered } from '../../control/recovery.js';
 import { Stop } from '../../domain/stop.js';
 import { describeCommand, localDefinitions, outputOf, requestedBy } from '../command.js';
@@ -19,7 +19,7 @@ export function recoverCommand(): Command {
       const output = outputOf(command);
       if ((store === undefined) === (options.all !== true)) throw new Stop('usage', 'name one store, or give --all');
       const directory = localDefinitions(command);
-      const { loadDefinitionAlone, loadDefinitionsAlone } = await import('../../control/definitions.js');
+      const { loadDefinitionAlone, loadDefinitionsAlone } = await import('../../definitions/load.js');
       const { assertAsNoted } = await import('../../control/noted-stores.js');
       const { recoverStore } = await import('../../control/recovery.js');
       const { roomOf } = await import('../../control/store-room.js');

@@ -16,7 +16,7 @@ export function showCommand(): Command {
     .option('--files', 'list every file with its digest')
     .action(async (store: string, backup: string, options: { readonly files?: boolean }, command: Command) => {
       const output = outputOf(command);
-      const { loadDefinition } = await import('../../control/definitions.js');
+      const { loadDefinition } = await import('../../definitions/load.js');
       const { resolveArtefact } = await import('../../artefacts/catalogue.js');
       const definition = await loadDefinition(localDefinitions(command), store);
       const { manifest, manifestSha256, path } = await resolveArtefact(definition.backup.destination, store, backup);

@@ -24,7 +24,7 @@ export function statusCommand(): Command {
     .action(async (store: string | undefined, options: { readonly gate?: boolean }, command: Command) => {
       const output = outputOf(command);
       const directory = localDefinitions(command);
-      const { loadDefinitions } = await import('../../control/definitions.js');
+      const { loadDefinitions } = await import('../../definitions/load.js');
       const { openStoreRoomAlone, roomOf } = await import('../../control/store-room.js');
       const { assertGate, readStatus } = await import('../../control/status.js');
       // Whoever asks about this store doesn't care whether the definition of another one can be read

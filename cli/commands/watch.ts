@@ -22,7 +22,7 @@ export function watchCommand(): Command {
     .argument('[stores...]', 'store ids; every store that is defined here without one')
     .action(async (named: readonly string[], _options: object, command: Command) => {
       const output = outputOf(command);
-      const { loadDefinitions } = await import('../../control/definitions.js');
+      const { loadDefinitions } = await import('../../definitions/load.js');
       const stores =
         named.length > 0
           ? named

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Environment } from '../../client/state-directory.js';
-import { parseDefinition } from '../../control/definitions.js';
+import { parseDefinition } from '../../definitions/load.js';
 import { jsonLines, run } from './room.js';
 
 let directory = '';

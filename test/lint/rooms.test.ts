@@ -81,8 +81,14 @@ const PLANTS: readonly Plant[] = [
   {
     file: 'control/planted.ts',
     refused: ['@temporalio/client', '../activities/lock.js', '../client/engine.js', 'koffi', '../cli/main.js'],
-    reason: 'control/ imports domain/, artefacts/, sqlite/ and files/, never Temporal',
+    reason: 'control/ imports domain/, definitions/, artefacts/, sqlite/ and files/, never Temporal',
     allowed: ['better-sqlite3', '../files/errors.js', '../artefacts/read.js', '../domain/schema/plan.js', 'node:fs'],
+  },
+  {
+    file: 'definitions/planted.ts',
+    refused: ['../control/lock.js', '../artefacts/plain.js', 'better-sqlite3', '@temporalio/client'],
+    reason: 'definitions/ imports domain/, sqlite/ and files/: it knows what a store is, not what is done with it',
+    allowed: ['yaml', '../files/errors.js', '../sqlite/shape.js', '../domain/schema/definition.js', 'node:fs/promises'],
   },
   {
     file: 'artefacts/planted.ts',
@@ -117,7 +123,7 @@ const PLANTS: readonly Plant[] = [
   {
     file: 'cli/planted.ts',
     refused: ['@temporalio/client', '../workers/worker.js', '../sqlite/cut.js', '../activities/index.js'],
-    reason: 'cli/ imports client/, control/, artefacts/ and domain/',
+    reason: 'cli/ imports client/, control/, definitions/, artefacts/ and domain/',
     allowed: ['commander', '../client/engine.js', '../control/status.js', '../artefacts/read.js'],
   },
   {

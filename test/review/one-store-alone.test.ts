@@ -3,7 +3,7 @@
 import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, test } from 'vitest';
-import { loadDefinitionAlone } from '../../control/definitions.js';
+import { loadDefinitionAlone } from '../../definitions/load.js';
 import { roomOf } from '../../control/store-room.js';
 import { jsonLines, run } from '../cli/room.js';
 import type { Ended } from '../cli/room.js';

@@ -1,5 +1,5 @@
 // What is wrong with a store definition, for the person who wrote it: where, what is expected, and what was probably
-// meant. Serves control/definitions.ts and `holdfast config validate`.
+// meant. Serves load.ts and `holdfast config validate`.
 import { isMap, isNode, isScalar } from 'yaml';
 import type { Document, LineCounter, Node } from 'yaml';
 import { closestName } from '../domain/closest-name.js';

@@ -5,12 +5,12 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { writeDefinition } from '../../control/definition-text.js';
-import { loadDefinition, loadDefinitions, parseDefinition } from '../../control/definitions.js';
+import { writeDefinition } from '../../definitions/text.js';
+import { loadDefinition, loadDefinitions, parseDefinition } from '../../definitions/load.js';
 import { LIMITS } from '../../domain/limits.js';
 import { Stop } from '../../domain/stop.js';
 import { requires } from '../support/requires.js';
-import { codeOf, stopOf, temporaryDirectory } from './room.js';
+import { codeOf, stopOf, temporaryDirectory } from '../control/room.js';
 
 interface Place {
   readonly root?: string;

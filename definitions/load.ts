@@ -11,8 +11,8 @@ import { storeDefinitionSchema, toStoreDefinition } from '../domain/schema/defin
 import { Stop } from '../domain/stop.js';
 import { ensureDirectory, writeNewDurable } from '../files/durable.js';
 import { translateErrno, translating } from '../files/errors.js';
-import { placeAt, problemsOf } from './definition-problems.js';
-import type { DefinitionProblem } from './definition-problems.js';
+import { placeAt, problemsOf } from './problems.js';
+import type { DefinitionProblem } from './problems.js';
 
 const READ_TRIES = 10;
 const READ_PAUSE_MILLIS = 10;
