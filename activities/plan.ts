@@ -1,8 +1,9 @@
 // Steps request.plan, restore.plan and rollback.plan: what would be done, and what would be lost at most. The same
 // facts give the same plan; under the lock the facts are measured again and held against what was approved (F-29).
 import { createHash } from 'node:crypto';
+import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { resolveArtefact } from '../artefacts/catalogue.js';
-import type { Artefact } from '../artefacts/plain.js';
 import { withControlDatabase } from '../control/control-database.js';
 import type { RollbackPoint } from '../control/control-database.js';
 import { assertAsNoted } from '../control/noted-stores.js';
@@ -90,7 +91,8 @@ export const planUnderLock = (dependencies: ActivityDependencies) =>
 
 /** `latest` may be another one by now: what was approved is what is looked at. */
 function exactSource({ source }: RestorePlan): PlanOrder['source'] {
-  return source.kind === 'backup' ? { kind: 'backup', backup: source.path } : { kind: 'rollback', point: source.id };
+  if (source.kind === 'rollback') return { kind: 'rollback', point: source.id };
+  return { kind: 'backup', backup: source.path, ...(source.store !== undefined && { from: source.store }) };
 }
 
 async function planNow(
@@ -101,11 +103,7 @@ async function planNow(
   await assertFilesystems(room);
   const looked =
     order.source.kind === 'backup'
-      ? await lookAtBackup(
-          room,
-          context,
-          await resolveArtefact(room.definition.backup.destination, order.store, order.source.backup),
-        )
+      ? await lookAtBackup(room, context, order.source)
       : await lookAtPoint(room, context, await resolveRollbackPoint(room, order.source.point));
   const plan = {
     protocol: order.source.kind === 'backup' ? ('restore' as const) : ('rollback' as const),
@@ -131,15 +129,23 @@ interface Looked {
   readonly facts: PlanFacts;
 }
 
-async function lookAtBackup(room: StoreRoom, context: StepContext, artefact: Artefact): Promise<Looked> {
+async function lookAtBackup(
+  room: StoreRoom,
+  context: StepContext,
+  { backup, from }: Extract<PlanOrder['source'], { kind: 'backup' }>,
+): Promise<Looked> {
+  const { destination } = room.definition.backup;
+  const expected = from ?? room.definition.store;
+  const artefact = await resolveArtefact(destination, expected, backup);
   const { manifest } = artefact;
-  if (manifest.store !== room.definition.store) {
+  if (manifest.store !== expected)
     throw new Stop('store_differs', `the backup is of store ${manifest.store}`, {
       backup: manifest.backupId,
       store: manifest.store,
-      expected: room.definition.store,
+      expected,
     });
-  }
+  const isAnothers = expected !== room.definition.store;
+  if (isAnothers) assertNew(room);
   assertSameRoots(room, manifest.entries);
   const files = manifest.entries.filter((entry) => entry.type !== 'directory');
   const facts = await measureAgainst(room, context, factsOfBackup(manifest, context.dependencies.host), atWork(room));
@@ -149,6 +155,7 @@ async function lookAtBackup(room: StoreRoom, context: StepContext, artefact: Art
       id: manifest.backupId,
       path: artefact.path,
       createdAt: manifest.createdAt,
+      ...(isAnothers && { store: manifest.store }),
       host: manifest.host,
       sha256: artefact.manifestSha256,
       files: files.length,
@@ -166,6 +173,23 @@ function foreignKeysOf(databases: readonly ManifestDatabase[]): Pick<RestorePlan
   if (violating.length === 0) return {};
   const named = nameDatabases(violating.map(({ root, path }) => `${root}/${path}`));
   return { foreignKeys: { ...sumForeignKeys(violating), databases: named } };
+}
+
+/**
+ * A store that becomes another's copy has nothing yet: what is there would be replaced by what was never its own.
+ * @throws Stop target_exists
+ */
+function assertNew(room: StoreRoom): void {
+  for (const { definition } of room.roots) {
+    const [name] = existsSync(definition.path)
+      ? readdirSync(definition.path).filter((each) => each !== '.holdfast')
+      : [];
+    if (name !== undefined)
+      throw new Stop('target_exists', `${definition.path} is not empty, as the root of a new store is`, {
+        root: definition.name,
+        path: join(definition.path, name),
+      });
+  }
 }
 
 /** A root that the backup does not have would be emptied by a restore, one that only the backup has would be lost. */

@@ -191,7 +191,9 @@ async function oneRepeat(
 function forget({ home, tree, backups, handCopy, handRestore }: Places): void {
   const trash = join(home, 'trash', String(process.hrtime.bigint()));
   mkdirSync(trash, { recursive: true });
-  for (const [index, path] of [join(tree, '..', '.holdfast'), backups, handCopy, handRestore].entries()) {
+  // The note that the store was worked on goes too: without it, a store without its control directory is not mounted
+  const notes = join(home, 'state', 'stores');
+  for (const [index, path] of [join(tree, '..', '.holdfast'), notes, backups, handCopy, handRestore].entries()) {
     if (existsSync(path)) renameSync(path, join(trash, String(index)));
   }
   mkdirSync(backups, { recursive: true, mode: 0o700 });

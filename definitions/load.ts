@@ -22,7 +22,7 @@ const READ_PAUSE_MILLIS = 10;
  * @throws Stop definition_missing, definition_invalid, definition_untrusted, roots_overlap
  */
 export async function loadDefinition(directory: string, store: string): Promise<StoreDefinition> {
-  if (!isStoreName(store)) throw new Stop('usage', `${JSON.stringify(store)} is not a store id`, { store });
+  assertStoreName(store);
   const all = await loadDefinitions(directory);
   const found = all.find((definition) => definition.store === store);
   if (found !== undefined) return found;
@@ -39,18 +39,20 @@ export async function loadDefinition(directory: string, store: string): Promise<
  * @throws Stop definition_missing, definition_invalid, definition_untrusted
  */
 export async function loadDefinitionAlone(directory: string, store: string): Promise<StoreDefinition> {
-  if (!isStoreName(store)) throw new Stop('usage', `${JSON.stringify(store)} is not a store id`, { store });
+  assertStoreName(store);
   await assertTrusted(directory);
-  const path = join(directory, `${store}.yaml`);
+  const path = pathOf(directory, store);
   const definition = await translating({ path }, () => readUnlessRemoved(path));
   if (definition !== null) return definition;
-  const names = await namesOfDefinitions(directory);
-  throw notDefined(
-    directory,
-    store,
-    names.map((name) => name.slice(0, -'.yaml'.length)),
-  );
+  throw notDefined(directory, store, await namesOfFiles(directory));
 }
+
+function assertStoreName(store: string): void {
+  if (!isStoreName(store)) throw new Stop('usage', `${JSON.stringify(store)} is not a store id`, { store });
+}
+
+const SUFFIX = '.yaml';
+const pathOf = (directory: string, store: string): string => join(directory, store + SUFFIX);
 
 /** @param stores those that there are: one of them may have been meant */
 function notDefined(directory: string, store: string, stores: readonly string[]): Stop {
@@ -71,9 +73,8 @@ export interface LoadedAlone {
 export async function loadDefinitionsAlone(directory: string): Promise<readonly LoadedAlone[]> {
   await assertTrusted(directory);
   const loaded: LoadedAlone[] = [];
-  for (const name of await namesOfDefinitions(directory)) {
-    const path = join(directory, name);
-    const store = name.slice(0, -'.yaml'.length);
+  for (const store of await namesOfFiles(directory)) {
+    const path = pathOf(directory, store);
     try {
       const definition = await translating({ path }, () => readUnlessRemoved(path));
       if (definition !== null) loaded.push({ store, definition });
@@ -92,17 +93,21 @@ export async function loadDefinitionsAlone(directory: string): Promise<readonly 
 export async function loadDefinitions(directory: string): Promise<readonly StoreDefinition[]> {
   await assertTrusted(directory);
   const definitions: StoreDefinition[] = [];
-  for (const name of await namesOfDefinitions(directory)) {
-    const definition = await readUnlessRemoved(join(directory, name));
+  for (const name of await namesOfFiles(directory)) {
+    const definition = await readUnlessRemoved(pathOf(directory, name));
     if (definition !== null) definitions.push(definition);
   }
   await assertRootsApart(definitions);
   return definitions;
 }
 
-async function namesOfDefinitions(directory: string): Promise<readonly string[]> {
+/** The stores that files are called after, whatever is in them. */
+async function namesOfFiles(directory: string): Promise<readonly string[]> {
   const names = await translating({ path: directory }, () => readdir(directory));
-  return names.filter((name) => name.endsWith('.yaml')).sort();
+  return names
+    .filter((name) => name.endsWith(SUFFIX))
+    .sort()
+    .map((name) => name.slice(0, -SUFFIX.length));
 }
 
 /** null: removed since the directory was listed. A link that leads nowhere is there, and stops. */
@@ -198,9 +203,9 @@ function parseNamed(text: string, path: string): StoreDefinition {
  * @throws Stop usage, definition_missing, definition_untrusted
  */
 export async function definitionText(directory: string, store: string): Promise<string> {
-  if (!isStoreName(store)) throw new Stop('usage', `${JSON.stringify(store)} is not a store id`, { store });
+  assertStoreName(store);
   await assertTrusted(directory);
-  const path = join(directory, `${store}.yaml`);
+  const path = pathOf(directory, store);
   return translating({ path }, () => readTrusted(path));
 }
 
@@ -220,7 +225,7 @@ export async function parseDefinitionFile(path: string): Promise<StoreDefinition
 
 /** @returns the path that the definition of the store will have. @throws Stop target_exists */
 export async function assertUndefined(directory: string, store: string): Promise<string> {
-  const path = join(directory, `${store}.yaml`);
+  const path = pathOf(directory, store);
   if (await isListed(path)) throw new Stop('target_exists', `${path} exists`, { path });
   return path;
 }

@@ -51,6 +51,8 @@ export interface RestorePlan {
     /** Directory on the host. */
     readonly path: string;
     readonly createdAt: string;
+    /** The store that it is of, where it becomes a new one; absent where it comes back to its own. */
+    readonly store?: string;
     /** Where it was made: a store of the same name on another host is another store, or this one's predecessor. */
     readonly host: string;
     /** sha256 of manifest.json, or of the record of the rollback point. */
@@ -144,6 +146,8 @@ export function planSentence(plan: Omit<RestorePlan, 'sentence' | 'format'>): st
     );
   }
   const roots = plan.roots.map((root) => `${root.path} (${root.mode})`).join(', ');
+  if (source.store !== undefined)
+    return `Make store ${plan.store} on ${plan.host}, at ${roots}, anew from ${what} of store ${source.store}: a store of its own, whose sequences go on from that backup, whatever ${source.store} has given out since.`;
   return `Replace store ${plan.store} on ${plan.host}, at ${roots}, by ${what}: ${losses.join('; ')}. The present state is kept as a rollback point.`;
 }
 

@@ -27,6 +27,7 @@ export type RestoreSource =
   | {
       readonly kind: 'backup';
       /** Id, name or number, unique prefix, `latest`, or the path of an artefact. */ readonly backup: string;
+      /** The store that the backup is of, where it is to be restored as a new one (SM-4). */ readonly from?: string;
     }
   | { readonly kind: 'rollback'; /** Id of a rollback point, or `latest`. */ readonly point: string };
 

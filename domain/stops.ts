@@ -367,7 +367,7 @@ export const STOPS = {
     title: 'the backup is of another store',
     exit: 78,
     safe: LIVE_UNTOUCHED,
-    remedy: 'name a backup of this store',
+    remedy: 'name a backup of this store, or restore it as a new one (--from)',
   },
   platform_differs: {
     title: 'the backup is of another platform family',
@@ -391,7 +391,7 @@ export const STOPS = {
     title: 'a sequence would go back',
     exit: 78,
     safe: LIVE_UNTOUCHED,
-    remedy: 'use a newer backup, or restore as a new store',
+    remedy: 'use a newer backup, or restore as a new store (--from)',
   },
   migrations_diverged: {
     title: 'the migration history of the backup is not a prefix of the live one',

@@ -1,7 +1,7 @@
 // The embedded engine: one `temporal server start-dev` on the state directory's database file. Who calls this holds
 // the supervisor's lock, so there is never a second one on the same file. DESIGN "Engine".
 import { spawn } from 'node:child_process';
-import { closeSync, openSync, readFileSync, readSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer, connect } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Connection } from '@temporalio/client';
@@ -14,6 +14,7 @@ import type { Environment, SupervisorPaths } from '../client/state-directory.js'
 import { Stop } from '../domain/stop.js';
 import { ensureRetention, ensureSearchAttributes } from './engine-settings.js';
 import { startTimeOf } from '../control/clock.js';
+import { hasMagic } from '../files/magic.js';
 import { argumentsOf, endOf, endProcess, processesWith } from './processes.js';
 import type { ProcessEnd, ProcessName } from './processes.js';
 
@@ -129,14 +130,10 @@ export async function startEngine(options: StartEngineOptions): Promise<RunningE
 
 /** The server tries for minutes to open a file that is no database; that is known at once. */
 function assertDatabase(path: string): void {
-  const head = Buffer.alloc(16);
   try {
-    const descriptor = openSync(path, 'r');
-    const length = readSync(descriptor, head, 0, head.length, 0);
-    closeSync(descriptor);
-    if (length === 0 || head.toString('latin1') === 'SQLite format 3\0') return;
+    const facts = statSync(path, { throwIfNoEntry: false });
+    if (facts === undefined || facts.size === 0 || hasMagic(path)) return;
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return;
     throw asEnvironmentStop(error, path);
   }
   throw new Stop('engine_unavailable', "the engine's database file is not a database", { path });

@@ -7,6 +7,11 @@ import { describeCommand, operationOptions } from '../command.js';
 import type { GlobalOptions } from '../command.js';
 import { formatBytes, formatCount, shellWord } from '../output.js';
 
+interface PlanOptions {
+  readonly from?: string;
+  readonly rollback?: string;
+}
+
 export function planCommand(): Command {
   return describeCommand({
     name: 'plan',
@@ -19,27 +24,26 @@ export function planCommand(): Command {
       '[backup]',
       '`latest` (default), a backup id, name or number, a unique prefix of one, or the path of an artefact',
     )
+    .option('--from <store>', 'the backup is of that store, and this one is new')
     .option('--rollback <point>', 'plan the rollback to a rollback point instead: `latest`, or its id')
-    .action(
-      async (store: string, backup: string | undefined, options: { readonly rollback?: string }, command: Command) => {
-        const { rollback } = options;
-        if (backup !== undefined && rollback !== undefined)
-          throw new Stop('ambiguous_intent', 'a backup and a rollback point: one of them is to be planned', {
-            backup,
-            rollback,
-          });
-        const source: RestoreSource =
-          rollback === undefined
-            ? { kind: 'backup', backup: backup ?? 'latest' }
-            : { kind: 'rollback', point: rollback };
-        await carryOut(
-          command,
-          store,
-          (holdfast) => holdfast.plan(store, source, operationOptions(command)),
-          (report) => [...describePlan(report), '', `To carry it out: ${confirmLine(command, store, source, report)}`],
-        );
-      },
-    );
+    .action(async (store: string, backup: string | undefined, { from, rollback }: PlanOptions, command: Command) => {
+      const named = backup ?? from;
+      if (named !== undefined && rollback !== undefined)
+        throw new Stop('ambiguous_intent', 'a backup and a rollback point: one of them is to be planned', {
+          backup: named,
+          rollback,
+        });
+      const source: RestoreSource =
+        rollback === undefined
+          ? { kind: 'backup', backup: backup ?? 'latest', ...(from !== undefined && { from }) }
+          : { kind: 'rollback', point: rollback };
+      await carryOut(
+        command,
+        store,
+        (holdfast) => holdfast.plan(store, source, operationOptions(command)),
+        (report) => [...describePlan(report), '', `To carry it out: ${confirmLine(command, store, source, report)}`],
+      );
+    });
 }
 
 export function describePlan({ plan, digest }: PlanReport): string[] {
@@ -65,6 +69,7 @@ export function confirmLine(
 ): string {
   const { host } = command.optsWithGlobals<GlobalOptions>();
   const wanted = source.kind === 'backup' ? ['restore', store, plan.source.path] : ['rollback', store, plan.source.id];
+  if (source.kind === 'backup' && source.from !== undefined) wanted.push('--from', source.from);
   return ['holdfast', ...wanted, '--confirm', digest, ...(host === undefined ? [] : ['--host', host])]
     .map(shellWord)
     .join(' ');

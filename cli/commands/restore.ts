@@ -4,6 +4,10 @@ import { describeCommand } from '../command.js';
 import { replace } from '../replace.js';
 import type { ReplaceOptions } from '../replace.js';
 
+interface RestoreOptions extends ReplaceOptions {
+  readonly from?: string;
+}
+
 export function restoreCommand(): Command {
   return describeCommand({
     name: 'restore',
@@ -11,14 +15,16 @@ export function restoreCommand(): Command {
     examples: [
       'holdfast restore shop latest    # shows the plan, does nothing',
       'holdfast restore shop latest --confirm 6f0c…    # carries out that plan',
+      'holdfast restore shop2 latest --from shop    # as a new store, whose roots are empty',
     ],
     exits: [65, 69, 73, 74, 75, 77, 78],
   })
     .argument('<store>', 'store id')
     .argument('<backup>', '`latest`, a backup id, name or number, a unique prefix of one, or the path of an artefact')
     .option('--confirm <digest>', 'digest of the plan that you have read')
+    .option('--from <store>', 'the backup is of that store, and this one is new')
     .option('--operation <uuid>', 'id of the operation: the same id never runs twice')
-    .action((store: string, backup: string, options: ReplaceOptions, command: Command) =>
-      replace(store, { kind: 'backup', backup }, options, command),
+    .action((store: string, backup: string, { from, ...options }: RestoreOptions, command: Command) =>
+      replace(store, { kind: 'backup', backup, ...(from !== undefined && { from }) }, options, command),
     );
 }

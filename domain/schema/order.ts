@@ -13,7 +13,11 @@ const count = z.number().int().min(0);
 const databases = z.strictObject({ count, first: z.array(z.string()).max(LIMITS.databasesNamedMax), sha256 });
 
 export const sourceSchema = z.discriminatedUnion('kind', [
-  z.strictObject({ kind: z.literal('backup'), backup: z.string().min(1).max(4096) }),
+  z.strictObject({
+    kind: z.literal('backup'),
+    backup: z.string().min(1).max(4096),
+    from: z.exactOptional(z.string().refine(isStoreName)),
+  }),
   z.strictObject({ kind: z.literal('rollback'), point: z.string().min(1).max(64) }),
 ]) satisfies z.ZodType<RestoreSource, unknown>;
 
@@ -37,6 +41,7 @@ export const planSchema = z.strictObject({
     id: z.string(),
     path: z.string(),
     createdAt: z.string(),
+    store: z.exactOptional(z.string()),
     host: z.string(),
     sha256,
     files: count,

@@ -5,6 +5,8 @@ import { describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { storeDefinitionSchema } from '../../domain/schema/definition.js';
 
+const PAGES = ['README.md', ...['definition', 'operate', 'storage-manager'].map((guide) => `docs/guides/${guide}.md`)];
+
 function examples(page: string): readonly unknown[] {
   return [...readFileSync(page, 'utf8').matchAll(/```yaml\n(.*?)```/gs)].map(
     ([, text]) => parse(text ?? '') as unknown,
@@ -12,7 +14,7 @@ function examples(page: string): readonly unknown[] {
 }
 
 describe('the definition', () => {
-  for (const page of ['README.md', 'docs/guides/definition.md', 'docs/guides/operate.md']) {
+  for (const page of PAGES) {
     test(`in ${page} is accepted`, () => {
       const found = examples(page);
       expect(found.length).toBeGreaterThan(0);
@@ -29,7 +31,7 @@ describe('the definition', () => {
   test('is accepted by the JSON Schema for editors, refused with a misspelt key or an unknown policy', () => {
     const schema: unknown = JSON.parse(readFileSync('docs/reference/store-definition.schema.json', 'utf8'));
     const accepts = new Ajv2020({ strictTypes: false }).compile(schema as object);
-    for (const page of ['README.md', 'docs/guides/definition.md', 'docs/guides/operate.md'])
+    for (const page of PAGES)
       for (const example of examples(page)) {
         expect(accepts(example), JSON.stringify(accepts.errors)).toBe(true);
         expect(accepts({ ...(example as object), hook: {} })).toBe(false);
