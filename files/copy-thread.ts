@@ -1,7 +1,7 @@
 // The thread side of files/copy.ts: reads each byte once, hashes and writes it. Synchronous calls on purpose: for
 // thousands of small files they are several times faster than promises, and a thread has nothing else to do.
 import { createHash } from 'node:crypto';
-import { closeSync, constants, existsSync, fstatSync, openSync, readFileSync, readSync, writeSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readSync, writeSync } from 'node:fs';
 import type { BigIntStats } from 'node:fs';
 import { Stop } from '../domain/stop.js';
 import type { StopCode, StopDetails } from '../domain/stop.js';
@@ -43,11 +43,7 @@ export interface Batch {
 
 /** A class does not survive the way between threads, so a STOP travels as its parts. */
 export type BatchOutcome =
-  | {
-      readonly results: readonly ReadResult[];
-      /** Part of the time in which the thread neither had nor wanted a processor: it waited for the disk. 0 to 1. */
-      readonly waitedShare: number;
-    }
+  | { readonly results: readonly ReadResult[] }
   | { readonly stop: { readonly code: StopCode; readonly message: string; readonly details: StopDetails } };
 
 const BUFFER_BYTES = 1024 * 1024;
@@ -56,10 +52,9 @@ const buffer = Buffer.allocUnsafeSlow(BUFFER_BYTES);
 /** Runs a batch in order and ends at its first STOP. Defects are thrown. */
 export function readBatch(batch: Batch): BatchOutcome {
   const results: ReadResult[] = [];
-  const [begun, busyBefore] = [performance.now(), busyMillis()];
   for (const job of batch.jobs) {
     try {
-      results.push(readOne(job, batch.counters));
+      results.push(readFile(job, batch.counters));
     } catch (error) {
       const translated = translateErrno(error, {
         path: job.source,
@@ -70,20 +65,10 @@ export function readBatch(batch: Batch): BatchOutcome {
     }
     Atomics.add(batch.counters, 1, 1n);
   }
-  const wall = performance.now() - begun;
-  const busy = busyMillis() - busyBefore;
-  return { results, waitedShare: Number.isNaN(busy) || wall === 0 ? 0 : Math.max(0, 1 - busy / wall) };
+  return { results };
 }
 
-/** On a processor, or in line for one, since the thread began (proc(5), schedstat); NaN where the kernel doesn't count. */
-function busyMillis(): number {
-  const path = '/proc/thread-self/schedstat';
-  if (!existsSync(path)) return Number.NaN;
-  const [running = Number.NaN, inLine = Number.NaN] = readFileSync(path, 'utf8').split(' ').map(Number);
-  return (running + inLine) / 1e6;
-}
-
-function readOne(job: ReadJob, counters: BigInt64Array): ReadResult {
+function readFile(job: ReadJob, counters: BigInt64Array): ReadResult {
   const source = openSource(job);
   try {
     const before = fstatSync(source, { bigint: true });

@@ -29,13 +29,11 @@ export interface ReadOptions {
 }
 
 export interface CopyOptions extends ReadOptions {
-  /** At most so many that want a processor, when something else is to have one to itself. */
+  /** At most so many at once, when something else is to have a processor to itself. */
   readonly threadsMax?: number;
 }
 
 const THREADS_MAX = 8;
-/** Threads beyond the processors, for a disk that is waited for. */
-const THREADS_MORE_MAX = 3;
 const BATCH_FILES_MAX = 256;
 const BATCH_BYTES_MAX = 32 * 1024 * 1024;
 /** What a file costs beside its bytes, for batches of files whose sizes are not known. */
@@ -52,14 +50,10 @@ function pool(): Piscina<Batch, BatchOutcome> {
     filename: fileURLToPath(new URL('./copy-thread.js', import.meta.url)),
     name: 'readBatch',
     minThreads: 0,
-    maxThreads: Math.min(THREADS_MAX, processors() + THREADS_MORE_MAX),
+    maxThreads: Math.min(THREADS_MAX, Math.max(2, availableParallelism())),
     idleTimeout: IDLE_MILLIS,
   });
   return threads;
-}
-
-function processors(): number {
-  return Math.max(2, availableParallelism());
 }
 
 /**
@@ -125,11 +119,7 @@ async function readAll(jobs: readonly ReadJob[], options: CopyOptions): Promise<
         throw error;
       }
     };
-    const outcomes = await settleInTurn(
-      batchesOf(jobs),
-      Math.min(processors(), options.threadsMax ?? THREADS_MAX),
-      run,
-    );
+    const outcomes = await settleInTurn(batchesOf(jobs), options.threadsMax ?? THREADS_MAX, run);
     report();
     return resultsOf(outcomes, wasCancelled);
   } finally {
@@ -139,50 +129,20 @@ async function readAll(jobs: readonly ReadJob[], options: CopyOptions): Promise<
   }
 }
 
-/**
- * The outcome of each batch, in order. `busyMax` are under way, and more while those wait for the disk: a thread that
- * reads cold files one after the other leaves disk and processor idle in turn.
- */
-async function settleInTurn(
-  batches: readonly (readonly ReadJob[])[],
-  busyMax: number,
-  work: (batch: readonly ReadJob[]) => Promise<BatchOutcome>,
-): Promise<readonly PromiseSettledResult<BatchOutcome>[]> {
-  const outcomes: PromiseSettledResult<BatchOutcome>[] = [];
-  const waiting = batches.entries();
-  const lanes: Promise<void>[] = [];
-  let wanted = busyMax;
-  let open = 0;
-  let isExhausted = false;
+/** The outcome of each item, in order; at most `lanesMax` are under way. */
+async function settleInTurn<Item, Outcome>(
+  items: readonly Item[],
+  lanesMax: number,
+  work: (item: Item) => Promise<Outcome>,
+): Promise<readonly PromiseSettledResult<Outcome>[]> {
+  const outcomes: PromiseSettledResult<Outcome>[] = [];
+  const waiting = items.entries();
   const lane = async (): Promise<void> => {
-    open += 1;
-    // The lanes share one iterator: each takes the next batch that nobody has
-    for (let next = waiting.next(); ; next = waiting.next()) {
-      if (next.done === true) {
-        isExhausted = true;
-        break;
-      }
-      const [index, batch] = next.value;
-      const [outcome] = await Promise.allSettled([work(batch)]);
-      outcomes[index] = outcome;
-      if (outcome.status === 'fulfilled' && 'results' in outcome.value)
-        wanted = lanesFor(busyMax, outcome.value.waitedShare);
-      if (open > wanted) break;
-      fill();
-    }
-    open -= 1;
+    // The lanes share one iterator: each takes the next item that nobody has
+    for (const [index, item] of waiting) [outcomes[index]] = await Promise.allSettled([work(item)]);
   };
-  const fill = (): void => {
-    while (open < wanted && !isExhausted) lanes.push(lane());
-  };
-  fill();
-  for (const under of lanes) await under;
+  await Promise.all(Array.from({ length: lanesMax }, lane));
   return outcomes;
-}
-
-function lanesFor(busyMax: number, waitedShare: number): number {
-  const many = Math.round(busyMax / Math.max(1 - waitedShare, 0.1));
-  return Math.min(busyMax + THREADS_MORE_MAX, THREADS_MAX, Math.max(busyMax, many));
 }
 
 /** Many small files a batch, because passing one to a thread costs more than reading it; a large file alone. */
