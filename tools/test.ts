@@ -9,7 +9,19 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { closingLine, count, objections, readReport, type ReportedTest } from './report.js';
 
-const SLOW = ['acceptance', 'bench', 'cli', 'client', 'crash', 'demo', 'protocols', 'replay', 'review', 'workers'];
+const SLOW = [
+  'acceptance',
+  'bench',
+  'cli',
+  'client',
+  'crash',
+  'demo',
+  'properties',
+  'protocols',
+  'replay',
+  'review',
+  'workers',
+];
 
 const given = process.argv.slice(2);
 const fast = given.includes('--fast');

@@ -205,7 +205,7 @@ function makeArtefact(...more: readonly Record<string, unknown>[]): string {
     application: null,
     epoch: null,
     cut: {
-      instant: 'then',
+      instant: '2026-01-01T00:00:00.000000Z',
       pauseMillis: 0,
       rollbackJournalPauseMillis: 0,
       quiescedMillis: 0,
