@@ -15,7 +15,7 @@ export function restoreCommand(): Command {
     examples: [
       'holdfast restore shop latest    # shows the plan, does nothing',
       'holdfast restore shop latest --confirm 6f0c…    # carries out that plan',
-      'holdfast restore shop2 latest --from shop    # as a new store, whose roots are empty',
+      'holdfast restore shop2 latest --from shop    # as a new store',
     ],
     exits: [65, 69, 73, 74, 75, 77, 78],
   })

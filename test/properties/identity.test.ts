@@ -13,9 +13,12 @@ import { makeStore } from '../support/store.js';
 const TREES = 1_000;
 const isRoot = process.getuid?.() === 0;
 
+/** What means something to a shell, a glob, a log or a person. */
+const ODD = 'ab.-_ *?[]{}!()\'"\\$`\n\t#~%;&|<>=,:@^';
+
 const name = fc
   .oneof(
-    fc.string({ unit: fc.constantFrom(...'ab.-_ *?[]{}!()\'"\\$`\n\t#~%;&|<>=,:@^'), minLength: 1, maxLength: 12 }),
+    fc.string({ unit: fc.constantFrom(...ODD.split('')), minLength: 1, maxLength: 12 }),
     fc.string({ unit: 'grapheme', minLength: 1, maxLength: 12 }),
     fc.constantFrom(
       '.hidden',
