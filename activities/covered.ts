@@ -37,8 +37,8 @@ export async function assertStillCovered(
   const present = { ...plan, source: { ...plan.source, databasesUnreadable: nameDatabases(unreadable) } };
   if (moment !== 'let go') assertPlanHolds(plan, present, measured);
   else {
-    const byDatabase = new Map([...measured.byDatabase].map(([key, loss]) => [key, { ...loss, databasesChanged: 0 }]));
-    assertPlanHolds(plan, present, { ...measured, databasesChanged: 0, byDatabase });
+    const byDatabase = new Map([...measured.byDatabase].map(([key, loss]) => [key, { ...loss, isChanged: false }]));
+    assertPlanHolds(plan, present, { ...measured, byDatabase });
   }
   return { live: measured.unreadable, source: unreadable };
 }

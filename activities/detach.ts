@@ -27,6 +27,6 @@ export const detach = (dependencies: ActivityDependencies) =>
 async function assertUnchanged(plan: RestorePlan, context: StepContext): Promise<void> {
   const { manifest } = await readPlannedArtefact(plan);
   // Approved for all of them: there is nothing to hold
-  if (plan.bounds.databasesChangedMax >= manifest.databases.length) return;
+  if (plan.bounds.databasesChanged.count >= manifest.databases.length) return;
   await assertStillCovered(plan, context, factsOfBackup(manifest, context.dependencies.host), [], 'at work');
 }

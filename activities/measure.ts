@@ -96,27 +96,23 @@ export async function measureAgainst(
     context.signal,
   );
   let rowsFewer = 0;
-  let databasesChanged = 0;
   const unreadable: string[] = [];
-  const byDatabase = new Map<string, { readonly rowsFewer: number; readonly databasesChanged: number }>();
+  const byDatabase = new Map<string, { readonly rowsFewer: number; readonly isChanged: boolean }>();
   for (const [index, key] of keys.entries()) {
     const found = live[index];
     if (found === undefined || 'unreadable' in found) unreadable.push(key);
     else {
       const loss = {
         rowsFewer: countFewer(found.facts.tables, source.tables.get(key) ?? []),
-        databasesChanged: mayBeWrittenSince(pathOf(room, key), source.stamps.get(key)) ? 1 : 0,
+        isChanged: mayBeWrittenSince(pathOf(room, key), source.stamps.get(key)),
       };
       rowsFewer += loss.rowsFewer;
-      databasesChanged += loss.databasesChanged;
       byDatabase.set(key, loss);
     }
   }
-  const databases = keys.length - unreadable.length;
   return {
     rowsFewer,
-    databases,
-    databasesChanged,
+    databasesChanged: nameDatabases([...byDatabase].flatMap(([key, { isChanged }]) => (isChanged ? [key] : []))),
     filesNewer,
     filesCarriedOver,
     databasesUnreadable: nameDatabases(unreadable),

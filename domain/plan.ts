@@ -29,8 +29,11 @@ export interface NamedDatabases {
 export interface PlanBounds {
   /** Rows by which tables would shrink, summed over all tables. */
   readonly rowsFewerMax: number;
-  /** Live databases that may have been written to since: any row of theirs may be newer, whatever their number says. */
-  readonly databasesChangedMax: number;
+  /**
+   * Live databases that were written to since: any row of theirs may be newer, whatever their number says. Where all of
+   * them are named it is these and no others, else so many as their number is rounded up to.
+   */
+  readonly databasesChanged: NamedDatabases;
   /** Live files that differ from, or are not in, the source. */
   readonly filesNewerMax: number;
   /** Files outside the members that stay, by hard link. */
@@ -77,14 +80,12 @@ export interface RestorePlan {
 /** The measured facts that the bounds must cover. */
 export interface PlanFacts {
   readonly rowsFewer: number;
-  /** Live ones that can be read. */
-  readonly databases: number;
-  readonly databasesChanged: number;
+  readonly databasesChanged: NamedDatabases;
   readonly filesNewer: number;
   readonly filesCarriedOver: number;
   readonly databasesUnreadable: NamedDatabases;
   /** What of the rows and changed databases is of which database, `<root>/<path>`. */
-  readonly byDatabase: ReadonlyMap<string, Pick<PlanFacts, 'rowsFewer' | 'databasesChanged'>>;
+  readonly byDatabase: ReadonlyMap<string, { readonly rowsFewer: number; readonly isChanged: boolean }>;
 }
 
 /**
@@ -101,7 +102,7 @@ export function roundBound(count: number): number {
 export function boundsOf(facts: PlanFacts): PlanBounds {
   return {
     rowsFewerMax: roundBound(facts.rowsFewer),
-    databasesChangedMax: Math.min(facts.databases, roundBound(facts.databasesChanged)),
+    databasesChanged: facts.databasesChanged,
     filesNewerMax: roundBound(facts.filesNewer),
     filesCarriedOverMax: roundBound(facts.filesCarriedOver),
     databasesUnreadable: facts.databasesUnreadable,
@@ -119,6 +120,14 @@ function coversDatabases(approved: NamedDatabases, present: NamedDatabases): boo
   return present.first.length === present.count && present.first.every((name) => approved.first.includes(name));
 }
 
+const areAllNamed = ({ count, first }: NamedDatabases): boolean => first.length === count;
+
+function changesInWords(changed: NamedDatabases): string {
+  if (changed.count === 0) return 'no database was written to since';
+  if (areAllNamed(changed)) return `any row may be newer in ${inWords(changed)}, which may have been written to since`;
+  return `any row may be newer in at most ${roundBound(changed.count)} of the databases, of which ${changed.count} may have been written to since`;
+}
+
 export function planSentence(plan: Omit<RestorePlan, 'sentence' | 'format'>): string {
   const { bounds, source } = plan;
   const kind = source.kind === 'backup' ? 'backup' : 'rollback point';
@@ -126,9 +135,7 @@ export function planSentence(plan: Omit<RestorePlan, 'sentence' | 'format'>): st
   const what = `${kind} ${source.id} of ${source.createdAt}${where}`;
   const losses = [
     `tables shrink by at most ${bounds.rowsFewerMax} rows in all`,
-    bounds.databasesChangedMax === 0
-      ? 'no database was written to since'
-      : `any row may be newer in at most ${bounds.databasesChangedMax} of the databases, for they may have been written to since`,
+    changesInWords(bounds.databasesChanged),
     `at most ${bounds.filesNewerMax} files are newer or differ`,
   ];
   if (bounds.databasesUnreadable.count > 0) {
@@ -171,12 +178,21 @@ const FIXED: readonly (readonly [key: Exclude<keyof RestorePlan, 'bounds' | 'sen
 
 /** Of a database that may be replaced unseen nothing is held against a bound, once it can be read after all. */
 function withoutUnseen(approved: NamedDatabases, facts: PlanFacts): PlanFacts {
-  const seen = approved.first.map((name) => facts.byDatabase.get(name)).filter((found) => found !== undefined);
-  return {
-    ...facts,
-    rowsFewer: facts.rowsFewer - seen.reduce((sum, { rowsFewer }) => sum + rowsFewer, 0),
-    databasesChanged: facts.databasesChanged - seen.reduce((sum, { databasesChanged }) => sum + databasesChanged, 0),
-  };
+  const byDatabase = new Map([...facts.byDatabase].filter(([name]) => !approved.first.includes(name)));
+  const unseen = approved.first.reduce((sum, name) => sum + (facts.byDatabase.get(name)?.rowsFewer ?? 0), 0);
+  return { ...facts, rowsFewer: facts.rowsFewer - unseen, byDatabase };
+}
+
+/** What of the databases that were written to is not what was approved; null: nothing. */
+function changedBeyond(approved: NamedDatabases, { byDatabase }: PlanFacts): string | null {
+  const changed = [...byDatabase].filter(([, { isChanged }]) => isChanged).map(([name]) => name);
+  if (!areAllNamed(approved)) {
+    const bound = roundBound(approved.count);
+    return changed.length > bound ? `${changed.length} databases written to since, ${bound} approved` : null;
+  }
+  const others = changed.filter((name) => !approved.first.includes(name));
+  if (others.length === 0) return null;
+  return `${others.slice(0, 3).join(', ')}${others.length > 3 ? ` and ${others.length - 3} more` : ''} written to since`;
 }
 
 /**
@@ -190,10 +206,8 @@ export function assertPlanHolds(approved: RestorePlan, present: RestorePlan, mea
     if (canonicalJson([approved[key]]) !== canonicalJson([present[key]])) exceeded.push(`${what} is another by now`);
   if (facts.rowsFewer > approved.bounds.rowsFewerMax)
     exceeded.push(`${facts.rowsFewer} rows, ${approved.bounds.rowsFewerMax} approved`);
-  if (facts.databasesChanged > approved.bounds.databasesChangedMax)
-    exceeded.push(
-      `${facts.databasesChanged} databases written to since, ${approved.bounds.databasesChangedMax} approved`,
-    );
+  const changed = changedBeyond(approved.bounds.databasesChanged, facts);
+  if (changed !== null) exceeded.push(changed);
   if (facts.filesNewer > approved.bounds.filesNewerMax)
     exceeded.push(`${facts.filesNewer} files, ${approved.bounds.filesNewerMax} approved`);
   if (facts.filesCarriedOver > approved.bounds.filesCarriedOverMax) {

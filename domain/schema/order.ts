@@ -57,7 +57,7 @@ export const planSchema = z.strictObject({
   definitionSha256: sha256,
   bounds: z.strictObject({
     rowsFewerMax: count,
-    databasesChangedMax: count,
+    databasesChanged: databases,
     filesNewerMax: count,
     filesCarriedOverMax: count,
     databasesUnreadable: databases,

@@ -151,12 +151,11 @@ describe('histories', () => {
 describe('a plan', () => {
   const facts: PlanFacts = {
     rowsFewer: 42,
-    databases: 3,
-    databasesChanged: 1,
+    databasesChanged: nameDatabases(['data/a.db']),
     filesNewer: 0,
     filesCarriedOver: 3,
     databasesUnreadable: nameDatabases(['data/b.db']),
-    byDatabase: new Map([['data/a.db', { rowsFewer: 42, databasesChanged: 1 }]]),
+    byDatabase: new Map([['data/a.db', { rowsFewer: 42, isChanged: true }]]),
   };
   const body = {
     protocol: 'restore' as const,
@@ -188,7 +187,7 @@ describe('a plan', () => {
 
   test('says in its sentence what would be lost, and what nobody could look at', () => {
     expect(plan.sentence).toContain(
-      'tables shrink by at most 100 rows in all; any row may be newer in at most 3 of the databases, for they may have been written to since; at most 0 files are newer or differ',
+      'tables shrink by at most 100 rows in all; any row may be newer in data/a.db, which may have been written to since; at most 0 files are newer or differ',
     );
     expect(plan.sentence).toContain("data/b.db can't be read");
     expect(plan.sentence).toContain('by backup i of t: ');
@@ -202,8 +201,17 @@ describe('a plan', () => {
   test('holds while the facts stay within its bounds, and is plan_stale beyond', () => {
     expect(holds(plan, { ...facts, rowsFewer: 100 })).toBe('passes');
     expect(holds(plan, { ...facts, rowsFewer: 101 })).toBe('plan_stale');
-    expect(holds(plan, { ...facts, databasesChanged: 3 })).toBe('passes');
-    expect(holds(plan, { ...facts, databases: 4, databasesChanged: 4 })).toBe('plan_stale');
+    const changed = (names: readonly string[]): PlanFacts => ({
+      ...facts,
+      byDatabase: new Map(names.map((name) => [name, { rowsFewer: 0, isChanged: true }])),
+    });
+    expect(holds(plan, changed([]))).toBe('passes');
+    expect(holds(plan, changed(['data/c.db']))).toBe('plan_stale');
+    const names = Array.from({ length: 21 }, (_, index) => `data/${index}.db`);
+    const many = { ...plan, bounds: { ...plan.bounds, databasesChanged: nameDatabases(names) } };
+    const isHeld = (now: PlanFacts): string => codeOf(() => assertPlanHolds(many, many, now));
+    expect(isHeld(changed(Array.from({ length: 100 }, (_, index) => `x${index}`)))).toBe('passes');
+    expect(isHeld(changed(Array.from({ length: 101 }, (_, index) => `x${index}`)))).toBe('plan_stale');
     expect(holds(plan, { ...facts, filesNewer: 1 })).toBe('plan_stale');
     expect(holds(plan, { ...facts, filesCarriedOver: 11 })).toBe('plan_stale');
     expect(holds(plan, { ...facts, databasesUnreadable: nameDatabases(['data/b.db', 'data/a.db']) })).toBe(
@@ -213,19 +221,19 @@ describe('a plan', () => {
   });
 
   test('holds nothing of a database against its bounds that may be replaced unseen, and is readable by now', () => {
-    const found = (name: string, databasesChanged: number): PlanFacts => ({
+    const found = (name: string, isChanged: boolean): PlanFacts => ({
       ...facts,
       rowsFewer: 1_042,
-      databases: 4,
-      databasesChanged: 3 + databasesChanged,
       databasesUnreadable: nameDatabases([]),
-      byDatabase: new Map([...facts.byDatabase, [name, { rowsFewer: 1_000, databasesChanged }]]),
+      byDatabase: new Map([...facts.byDatabase, [name, { rowsFewer: 1_000, isChanged }]]),
     });
-    expect(holds(plan, found('data/b.db', 1))).toBe('passes');
-    expect(holds(plan, found('data/c.db', 0))).toBe('plan_stale');
+    expect(holds(plan, found('data/b.db', true))).toBe('passes');
+    expect(holds(plan, found('data/c.db', false))).toBe('plan_stale');
     // What else was written to is no excuse
-    expect(holds(plan, { ...found('data/b.db', 0), databasesChanged: 4 })).toBe('plan_stale');
-    expect(holds(plan, { ...found('data/b.db', 0), rowsFewer: 1_101 })).toBe('plan_stale');
+    const { byDatabase } = found('data/b.db', true);
+    const other = new Map([...byDatabase, ['data/c.db', { rowsFewer: 0, isChanged: true }] as const]);
+    expect(holds(plan, { ...found('data/b.db', true), byDatabase: other })).toBe('plan_stale');
+    expect(holds(plan, { ...found('data/b.db', false), rowsFewer: 1_101 })).toBe('plan_stale');
   });
 
   test('stays small however many databases can not be read, and holds for exactly those', () => {
