@@ -2,7 +2,7 @@
 // Lines are appended inside a critical section, and are on disk before the effect that they announce. The end of the log
 // is recorded in lock.db by the same section, so that lines which were cut off are missed.
 import { createHash } from 'node:crypto';
-import { open, readFile } from 'node:fs/promises';
+import { lstat, open, readFile } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { canonicalJson } from '../domain/canonical.js';
@@ -143,6 +143,9 @@ export async function isLogged(controlDirectory: string, is: (entry: AuditEntry)
 async function readLines(controlDirectory: string): Promise<string[]> {
   const path = auditPath(controlDirectory);
   try {
+    // A FIFO in its place would be waited for without end
+    const facts = await lstat(path);
+    if (!facts.isFile()) throw new Stop('io_error', 'the audit log is no regular file', { path });
     return completeLines(await readFile(path, 'utf8'));
   } catch (error) {
     if (hasErrno(error, 'ENOENT')) return [];

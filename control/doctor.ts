@@ -14,6 +14,7 @@ import { walkTree } from '../files/walk.js';
 import { checkAudit } from './audit-check.js';
 import { lookForTables } from './doctor-tables.js';
 import { assertAsNoted } from './noted-stores.js';
+import { assertPointKept, rollbackPointsOf } from './rollback-points.js';
 import { readStatus } from './status.js';
 import { roomOf } from './store-room.js';
 import type { StoreRoom } from './store-room.js';
@@ -95,6 +96,11 @@ export async function examineStore(definition: StoreDefinition, stateDirectory: 
   if (room !== undefined) {
     const opened = room;
     await check('state', async () => checkState(opened, stateDirectory));
+    await check('rollback points', async () => {
+      const points = (await readStatus(opened)).rollbackPoints.length === 0 ? [] : await rollbackPointsOf(opened);
+      for (const point of points) await assertPointKept(point);
+      return { state: 'good', what: `${points.length}, each as it was kept` };
+    });
     await check('audit log', async () => {
       const { lines, histories, problems } = await checkAudit(opened.controlDirectory);
       if (problems.length > 0) return problems.map((what) => ({ state: 'stop', what, remedy: AUDIT_REMEDY }));
@@ -119,7 +125,7 @@ function absence({ store }: StoreDefinition, { name, path }: RootDefinition): Fo
   return {
     state: 'stop',
     what: `${path} does not exist: a backup is STOP member_missing`,
-    remedy: `mount or make it, or correct roots.${name}.path; if it was lost, \`holdfast restore ${store} latest\` puts it back`,
+    remedy: `mount or make it, or correct roots.${name}.path; if it was lost, remove the note that \`state\` names, if it names one, and \`holdfast restore ${store} latest\` puts it back`,
   };
 }
 

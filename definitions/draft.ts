@@ -3,7 +3,7 @@
 import { SIDECAR_SUFFIXES } from '../domain/exchange.js';
 import type { StoreDefinition } from '../domain/definition.js';
 import { matcherOf, selectMembers } from '../files/members.js';
-import { escapeGlob } from '../files/globs.js';
+import { escapeGlob, isGlob } from '../files/globs.js';
 import type { TableShape } from '../sqlite/shape.js';
 import type { Survey, SurveyedDatabase, SurveyedPart, SurveyedSpecial } from './survey.js';
 
@@ -256,7 +256,9 @@ export function groupDatabases(
     const grouped = new Set(members);
     left = left.filter((database) => !grouped.has(database));
   }
-  const alone = left.map((database): DatabaseGroup => ({ path: database.path, members: [database] }));
+  // The name of one file that reads like a glob would name others, too
+  const nameOf = (path: string): string => (isGlob(path) ? escapeGlob(path) : path);
+  const alone = left.map((database): DatabaseGroup => ({ path: nameOf(database.path), members: [database] }));
   return [...groups, ...alone].sort((one, other) => (one.path < other.path ? -1 : 1));
 }
 

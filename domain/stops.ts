@@ -349,7 +349,7 @@ export const STOPS = {
     exit: 78,
     safe: 'nothing was changed',
     remedy:
-      'mount it, or restore the store; where it is meant to begin anew, make the directory; where the note that the message names is of a store that was lost, moved or made anew, remove the note',
+      'mount it; where the store was lost, moved, or is meant to begin anew, remove the note that the message names, if it names one, and then restore it or make the directory',
   },
   unsupported_filesystem: {
     title: 'the filesystem is not fit for a store',

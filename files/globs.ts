@@ -15,9 +15,9 @@ export function compileGlobs(globs: readonly string[]): Matcher {
   return (path) => compiled.some(({ glob, expression }) => path === glob || expression.test(path));
 }
 
-/** Whether a path of a definition names what it matches, and not the one file of that name. */
+/** Whether a path of a definition names what it matches, and not the one file of that name: an escape is read, too. */
 export function isGlob(path: string): boolean {
-  return picomatch.scan(hideLiterals(path).hidden, OPTIONS).isGlob;
+  return path.includes('\\') || picomatch.scan(hideLiterals(path).hidden, OPTIONS).isGlob;
 }
 
 /** The glob that matches this path and no other. */

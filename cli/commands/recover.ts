@@ -35,8 +35,10 @@ export function recoverCommand(): Command {
         try {
           if (definition instanceof Stop) throw definition;
           const room = await roomOf(definition);
-          recovered.push(await recoverStore(room, requestedBy()));
+          const one = await recoverStore(room, requestedBy());
+          if (one.settled.length > 0) recovered.push(one);
           await assertAsNoted(stateDirectory(), room);
+          if (one.settled.length === 0) recovered.push(one);
         } catch (error) {
           if (error instanceof Stop) refused.push({ store: name, stop: error });
           else defects.push(error);

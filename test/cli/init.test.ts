@@ -151,6 +151,15 @@ describe('init', () => {
     expect(Object.keys(definition.hooks).sort()).toEqual(['attach', 'detach']);
   });
 
+  test('a database whose name reads like a glob is that one, and no other', async () => {
+    for (const name of ['!(neg).db', 'star*.db', 'back\\slash.db']) database(name, 'CREATE TABLE t (x)');
+    symlinkSync('elsewhere', join(data, 'link.db'));
+    await init('--observe', '0');
+    expect(await membersFound()).toMatchObject({ what: expect.stringContaining('3 databases, 0 files') });
+    file('star-later.db', 'no database');
+    expect(await membersFound()).toMatchObject({ what: expect.stringContaining('3 databases, 1 file') });
+  });
+
   test('names that look like numbers, or begin with dots, are read back as names', async () => {
     const [parts, names] = [
       ['...', '..x', '.5', '.5e3', '._', '.a'],

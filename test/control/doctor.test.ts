@@ -1,6 +1,6 @@
 // doctor: what would refuse a backup or a restore is found before one is asked for, each with its remedy.
 import { execFileSync } from 'node:child_process';
-import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { describe, expect, test } from 'vitest';
@@ -68,6 +68,9 @@ describe('the audit log', () => {
     const found = await examineStore(definition, NOWHERE);
     expect(of(found, 'audit log')).toMatchObject([{ state: 'stop', what: expect.stringMatching(/^io_error: /) }]);
     expect(of(found, 'in use')).toHaveLength(1);
+    rmSync(join(controlDirectory, 'audit.jsonl'), { recursive: true });
+    execFileSync('mkfifo', [join(controlDirectory, 'audit.jsonl')]);
+    expect(of(await examineStore(definition, NOWHERE), 'audit log')).toMatchObject([{ state: 'stop' }]);
   });
 });
 

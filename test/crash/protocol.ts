@@ -61,7 +61,7 @@ export async function crashAt(engine: TestEngine, point: Point): Promise<Outcome
     return await crash(engine, store, victim, point);
   } finally {
     await victim.end();
-    if (point.mode === 'entries') execFileSync('umount', [store.root]);
+    if (point.mode === 'entries') execFileSync('umount', ['-l', store.root]);
     store.forget();
   }
 }

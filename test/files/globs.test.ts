@@ -57,8 +57,10 @@ test.each([
   expect([...matching, ...others].filter(matches)).toEqual(matching);
 });
 
-test('no glob matches nothing, and an escaped name is none', () => {
+test('no glob matches nothing, and what is escaped is read as one', () => {
   expect(compileGlobs([])('a')).toBe(false);
   expect(['*.db', 'a{b,c}', 'x/[12].db', '\\**'].map(isGlob)).toEqual([true, true, true, true]);
-  expect(['a.db', 'x/y.db', escapeGlob('a*[1]{b}!(c)\\\\')].map(isGlob)).toEqual([false, false, false]);
+  expect(['a.db', 'x/y.db', escapeGlob('a*[1]{b}!(c)\\\\')].map(isGlob)).toEqual([false, false, true]);
+  for (const glob of ['\\!\\(neg\\).db', '!\\(neg\\).db'])
+    expect(['!(neg).db', 'link.db', 'neg.db'].filter(compileGlobs([glob])), glob).toEqual(['!(neg).db']);
 });

@@ -24,7 +24,7 @@ describe.skipIf(requires('temporal', 'mount'))('restore into a root that is a mo
     execFileSync('mv', [store.root, disk]);
     mkdirSync(store.root);
     execFileSync('mount', ['--bind', disk, store.root]);
-    onTestFinished(() => void execFileSync('umount', [store.root]));
+    onTestFinished(() => void execFileSync('umount', ['-l', store.root]));
     return store;
   }
 

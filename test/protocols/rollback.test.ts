@@ -4,8 +4,10 @@ import { existsSync, readFileSync, readdirSync, rmSync, utimesSync, writeFileSyn
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { nameDatabases } from '../../activities/measure.js';
+import { examineStore } from '../../control/doctor.js';
 import { readStatus } from '../../control/status.js';
 import { openStoreRoom } from '../../control/store-room.js';
+import { loadDefinition } from '../../definitions/load.js';
 import { STEPS } from '../../domain/steps.js';
 import { stopOf, useEngine } from '../support/engine.js';
 import { requires } from '../support/requires.js';
@@ -94,6 +96,12 @@ describe.skipIf(requires('temporal'))('rollback', () => {
     expect((await stopOf(store.plan(LATEST_POINT))).code).toBe('rollback_missing');
     const { rollbackPoints } = await readStatus(await openStoreRoom(engine().definitionsDirectory, store.name));
     expect(rollbackPoints).toMatchObject([{ isThere: false }]);
+    const definition = await loadDefinition(engine().definitionsDirectory, store.name);
+    const found = await examineStore(definition, join(engine().directory, 'state'));
+    expect(found.find(({ check }) => check === 'rollback points')).toMatchObject({
+      state: 'stop',
+      what: expect.stringContaining('rollback_missing'),
+    });
   });
 
   test('rollback.compare: a rollback point that somebody is at while the application lets go is checksum_mismatch', async () => {

@@ -146,7 +146,7 @@ describe.skipIf(requires('mount'))('a disk that is full of what settling would r
     const disk = mkdtempSync(join(tmpdir(), 'holdfast-full-'));
     execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=4m', 'none', disk]);
     onTestFinished(() => {
-      execFileSync('umount', [disk]);
+      execFileSync('umount', ['-l', disk]);
       rmSync(disk, { recursive: true });
     });
     const root = join(disk, 'live');
