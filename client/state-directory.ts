@@ -1,7 +1,7 @@
 // Where holdfast keeps its own state (engine database, sockets, logs), and the names inside. The one definition
 // for client/ and workers/, which must meet at the same socket. DESIGN "Engine".
 import { createHash } from 'node:crypto';
-import { chmodSync, lstatSync, mkdirSync } from 'node:fs';
+import { chmodSync, lstatSync, mkdirSync, statfsSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { isAbsolute, join } from 'node:path';
 import { Stop } from '../domain/stop.js';
@@ -100,4 +100,19 @@ export function supervisorPaths(directory: string, key: string): SupervisorPaths
     ports: join(directory, 'ports.json'),
     database: join(directory, 'engine.db'),
   };
+}
+
+/** The engine's database is larger than that before its first run. */
+const FREE_BYTES_MIN = 1024 * 1024;
+
+/** Neither supervisor nor engine can start without, and neither could say why. @throws Stop no_space */
+export function assertSpace(directory: string): void {
+  const { bavail, bsize } = statfsSync(directory);
+  const freeBytes = bavail * bsize;
+  if (freeBytes >= FREE_BYTES_MIN) return;
+  throw new Stop('no_space', `the filesystem of the state directory ${directory} is full`, {
+    path: directory,
+    freeBytes,
+    freeBytesMin: FREE_BYTES_MIN,
+  });
 }

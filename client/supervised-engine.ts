@@ -5,7 +5,7 @@ import { closeSync, openSync, renameSync, statSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { Stop } from '../domain/stop.js';
 import { ENGINE_LIMITS } from './engine-limits.js';
-import { asEnvironmentStop, ensurePrivateDirectory } from './state-directory.js';
+import { asEnvironmentStop, assertSpace, ensurePrivateDirectory } from './state-directory.js';
 import type { Environment, SupervisorPaths } from './state-directory.js';
 import { attachSupervisor } from './supervisor-link.js';
 import type { EngineReady, SupervisorLink } from './supervisor-link.js';
@@ -26,6 +26,7 @@ export async function supervisedEngine(
     if (starting === undefined || starting.ended) {
       if (starts === ENGINE_LIMITS.supervisorStartsMax) break;
       starts += 1;
+      assertSpace(paths.directory);
       starting = startSupervisor(paths, environment);
     }
     await new Promise((resolve) => setTimeout(resolve, ENGINE_LIMITS.retryMillis));

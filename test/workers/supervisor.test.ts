@@ -1,7 +1,7 @@
 // One supervisor a state directory, with real processes that are really killed. DESIGN "Engine".
-import { fork } from 'node:child_process';
+import { execFileSync, fork } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import { existsSync, readdirSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { connectEngine, openEngine } from '../../client/connection.js';
@@ -229,6 +229,26 @@ describe.skipIf(requires('temporal'))('the supervisor', () => {
     await expect(open(room)).rejects.toMatchObject({ code: 'engine_unavailable', details: { path: '/bin/false' } });
     await untilEmpty(room);
   });
+
+  test.skipIf(requires('mount'))(
+    'a state directory on a full filesystem is no_space for the client, and nothing stays (needs root)',
+    async () => {
+      const room = makeRoom();
+      execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=16m,mode=700', 'none', room.directory]);
+      onTestFinished(() => void execFileSync('umount', ['-l', room.directory]));
+      const fill = join(room.directory, 'fill');
+      const full = (): void => expect(() => writeFileSync(fill, Buffer.alloc(32 * 1024 * 1024))).toThrow('ENOSPC');
+      const session = await openEngine({ environment: room.environment });
+      full();
+      await session.close().catch(() => undefined);
+      await eventually('everything has ended on the full filesystem', () => room.pids().length === 0, 60_000);
+      full();
+      await expect(openEngine({ environment: room.environment })).rejects.toMatchObject({ code: 'no_space' });
+      await eventually('nothing stays', () => room.pids().length === 0, 60_000);
+      rmSync(fill);
+      await (await openEngine({ environment: room.environment })).close();
+    },
+  );
 
   test('a state directory whose socket path is too long for the kernel works all the same', async () => {
     const outer = makeRoom();
