@@ -85,9 +85,18 @@ export const comparePoint = (dependencies: ActivityDependencies) =>
     const pairs: Pair[] = [];
     for (const former of point.roots) {
       const root = rootOf(room, former.root);
-      for (const { path, definition } of await databasesOf(room, former)) {
+      const listed = (await databasesOf(room, former)).map(({ path, definition }) => {
         const request = factsRequest(join(former.tree, path), { ...definition, requiredTables: [] }, false);
-        const [facts] = await readLiveFacts([request], UNLIMITED, signal);
+        return { path, definition, request };
+      });
+      // One process for all of them
+      const read = await readLiveFacts(
+        listed.map(({ request }) => request),
+        UNLIMITED,
+        signal,
+      );
+      for (const [index, { path, definition, request }] of listed.entries()) {
+        const facts = read[index];
         const readUpTo: Pair['readUpTo'] = async (appendOnlyUpTo) => {
           const [again] = await readLiveFacts([{ ...request, appendOnlyUpTo }], UNLIMITED, signal);
           if (again !== undefined && 'facts' in again) return again.facts;
