@@ -234,7 +234,7 @@ export async function crashEverywhere(
   return { points, ...counts };
 }
 
-/** HOLDFAST_CRASH_EVERY=1 tries every point: several minutes a protocol. Where nothing may be skipped, each second. */
+/** HOLDFAST_CRASH_EVERY=1 tries every point: several minutes a protocol. Where nothing may be skipped, each third. */
 export function crashEvery(): number {
-  return Number(process.env['HOLDFAST_CRASH_EVERY'] ?? (process.env['HOLDFAST_REQUIRE_ALL'] === '1' ? 2 : 4));
+  return Number(process.env['HOLDFAST_CRASH_EVERY'] ?? (process.env['HOLDFAST_REQUIRE_ALL'] === '1' ? 3 : 4));
 }
