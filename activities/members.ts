@@ -37,7 +37,16 @@ export const UNLISTED: DatabaseDefinition = {
 /** The entry of the definition that names a database, by path or glob; undefined when none does. */
 export function listedDefinition(room: StoreRoom, root: string, path: string): DatabaseDefinition | undefined {
   const definition = room.roots.find((candidate) => candidate.definition.name === root)?.definition;
-  return databaseNaming(definition?.databases ?? [])(path);
+  return definition === undefined ? undefined : namingOf(definition.databases)(path);
+}
+
+/** Compiled once a definition: steps ask for one database after the other. */
+const namings = new WeakMap<readonly DatabaseDefinition[], ReturnType<typeof databaseNaming>>();
+
+function namingOf(databases: readonly DatabaseDefinition[]): ReturnType<typeof databaseNaming> {
+  const naming = namings.get(databases) ?? databaseNaming(databases);
+  namings.set(databases, naming);
+  return naming;
 }
 
 export function definitionOf(member: DatabaseMember): DatabaseDefinition {

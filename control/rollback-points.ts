@@ -8,7 +8,7 @@ import type { LockGrant } from '../domain/protocol.js';
 import { Stop } from '../domain/stop.js';
 import { removeTree } from '../files/durable.js';
 import type { RollbackPoint } from './control-database.js';
-import { withControlDatabase } from './control-database.js';
+import { withPresentControlDatabase } from './control-database.js';
 import { now } from './clock.js';
 import { formerDigest } from './former.js';
 import { critical } from './lock.js';
@@ -17,7 +17,11 @@ import type { StoreRoom } from './store-room.js';
 const DAY_MILLIS = 24 * 3600 * 1000;
 
 export async function rollbackPointsOf(room: StoreRoom): Promise<readonly RollbackPoint[]> {
-  return withControlDatabase(room.controlDirectory, (database) => database.rollbackPoints());
+  return withPresentControlDatabase<readonly RollbackPoint[]>(
+    room.controlDirectory,
+    (database) => database.rollbackPoints(),
+    () => [],
+  );
 }
 
 /**

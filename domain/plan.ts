@@ -109,7 +109,7 @@ export function boundsOf(facts: PlanFacts): PlanBounds {
   };
 }
 
-function inWords({ count, first }: NamedDatabases): string {
+function inWords({ count, first }: Pick<NamedDatabases, 'count' | 'first'>): string {
   if (first.length === 0) return `${count} databases`;
   return first.join(', ') + (count > first.length ? ` and ${count - first.length} more` : '');
 }
@@ -192,7 +192,7 @@ function changedBeyond(approved: NamedDatabases, { byDatabase }: PlanFacts): str
   }
   const others = changed.filter((name) => !approved.first.includes(name));
   if (others.length === 0) return null;
-  return `${others.slice(0, 3).join(', ')}${others.length > 3 ? ` and ${others.length - 3} more` : ''} written to since`;
+  return `${inWords({ count: others.length, first: others.slice(0, 3) })} written to since`;
 }
 
 /**
