@@ -8,7 +8,7 @@ import type { RootDefinition } from '../domain/definition.js';
 import { mainOfSidecar } from '../domain/exchange.js';
 import type { FormerState } from '../domain/journal.js';
 import { isGlob } from '../files/globs.js';
-import { listedBy, matchesPath, selectMembers } from '../files/members.js';
+import { listedBy, selectMembers } from '../files/members.js';
 import { hasMagic } from '../files/magic.js';
 import { walkTree } from '../files/walk.js';
 import type { WalkedEntry } from '../files/walk.js';
@@ -99,9 +99,8 @@ export async function formerDigest(directory: string, definition: RootDefinition
   if (!existsSync(directory)) return 'absent';
   const { members } = sortEntries(definition, await walkTree(directory, { detectDatabases: false }), new Set());
   const files = new Set(members.filter((entry) => entry.kind === 'file').map((entry) => entry.path));
-  const isDatabase = (path: string): boolean =>
-    files.has(path) &&
-    (definition.databases.some((database) => matchesPath(database.path, path)) || hasMagic(join(directory, path)));
+  const isListed = listedBy(definition);
+  const isDatabase = (path: string): boolean => files.has(path) && (isListed(path) || hasMagic(join(directory, path)));
   const lines = members
     .filter((entry) => entry.path !== '.' && !isFleeting(entry, isDatabase))
     .map((entry) =>

@@ -316,16 +316,12 @@ function allowsNothing(policy: TreePolicy): boolean {
  * @throws Stop member_missing
  */
 export function assertPatternsMatch(root: RootDefinition, { databases }: Members): void {
-  const empty = root.databases.find(
-    ({ path, optional }) => !optional && !databases.some(({ entry }) => matchesPath(path, entry.path)),
-  );
+  const empty = root.databases.find(({ path, optional }) => {
+    const matches = matcherOf(path);
+    return !optional && !databases.some(({ entry }) => matches(entry.path));
+  });
   if (empty !== undefined)
     throw new Stop('member_missing', `no database matches ${empty.path}`, { root: root.name, path: empty.path });
-}
-
-/** True when a definition's path, which may be a glob, names this path. */
-export function matchesPath(pattern: string, path: string): boolean {
-  return matcherOf(pattern)(path);
 }
 
 /**
