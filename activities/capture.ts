@@ -2,7 +2,7 @@
 // histories hold references and not lists. Removed before the artefact is published.
 import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { jsonWithin } from '../artefacts/plain.js';
+import { jsonWithin } from '../artefacts/artefact.js';
 import type { CutReport, DirectoryEntry, FileEntry, ManifestDatabase, Metadata } from '../domain/manifest.js';
 import { writeFileDurable } from '../files/durable.js';
 

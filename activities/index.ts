@@ -3,6 +3,7 @@ import { attach, inUse, quiesce, rebuild, resume } from './application.js';
 import { compare, comparePoint } from './compare.js';
 import { detach } from './detach.js';
 import { carryOver, commit, exchange, fence } from './exchange.js';
+import { keepPresent } from './keep.js';
 import { lock, release, settle } from './lock.js';
 import { packageArtefact } from './package.js';
 import { plan, planUnderLock } from './plan.js';
@@ -27,6 +28,7 @@ export function createActivities(dependencies: ActivityDependencies) {
     fence: fence(dependencies),
     gates: gates(dependencies),
     inUse: inUse(dependencies),
+    keepPresent: keepPresent(dependencies),
     lock: lock(dependencies),
     packageArtefact: packageArtefact(dependencies),
     plan: plan(dependencies),

@@ -2,7 +2,7 @@
 import { activityInfo } from '@temporalio/activity';
 import { WorkflowNotFoundError } from '@temporalio/common';
 import type { LockOwner } from '../control/control-database.js';
-import { dropPartials } from '../artefacts/plain.js';
+import { dropPartials } from '../artefacts/artefact.js';
 import { acquireLock, critical, hasFinished, releaseLock } from '../control/lock.js';
 import type { RunState } from '../control/lock.js';
 import { noteStore } from '../control/noted-stores.js';
@@ -48,11 +48,14 @@ async function describeRun({ client, namespaceId }: ActivityDependencies, owner:
 /** Steps backup.release, restore.release, rollback.release. */
 export const release = (dependencies: ActivityDependencies) =>
   compensation(dependencies, async (input: GrantedInput, { room }) => {
-    const { destination } = room.definition.backup;
+    const { backup, rollback } = room.definition;
     // Released before, by a worker that died before it could say so
     if (await hasFinished(room, input.operation)) return;
     await pruneRollbackPoints(room, input.grant);
-    await critical(room, input.grant, () => dropPartials(destination, input.store, dependencies.host));
+    await critical(room, input.grant, async () => {
+      for (const destination of [backup.destination, rollback.destination])
+        if (destination !== null) await dropPartials(destination, input.store, dependencies.host);
+    });
     await releaseLock(room, input.grant, 'done');
   });
 

@@ -1,10 +1,12 @@
 // Step backup.package: the manifest, and the one rename that makes a backup of it (F-13, F-18, SM-9).
+import { createHash } from 'node:crypto';
 import { endianness } from 'node:os';
 import { dirname } from 'node:path';
-import { publishArtefact } from '../artefacts/plain.js';
-import { backupName, nextNumber } from '../artefacts/catalogue.js';
+import { publishArtefact } from '../artefacts/artefact.js';
+import type { Document } from '../artefacts/artefact.js';
+import { backupName, nextNumber } from '../artefacts/names.js';
 import { readEpoch } from '../control/epoch.js';
-import { critical } from '../control/lock.js';
+import { critical, journal } from '../control/lock.js';
 import { raiseWitnesses } from '../control/witnesses.js';
 import { sumForeignKeys } from '../domain/foreign-keys.js';
 import type { ForeignKeysSum } from '../domain/foreign-keys.js';
@@ -13,6 +15,8 @@ import type { CutReport, Manifest } from '../domain/manifest.js';
 import { SQLITE_VERSION } from '../sqlite/version.js';
 import { HOLDFAST_VERSION } from '../domain/version.js';
 import { readCapture, readFacts, removeCapture } from './capture.js';
+import type { Capture } from './capture.js';
+import { documentsOf } from './documents.js';
 import { step } from './step.js';
 import type { ActivityDependencies, GrantedInput, StepContext } from './step.js';
 
@@ -35,42 +39,52 @@ export interface Packaged {
 
 export const packageArtefact = (dependencies: ActivityDependencies) =>
   step(dependencies, async (input: PackageInput, context): Promise<Packaged> => {
-    const { room } = context;
-    const destination = dirname(input.partial);
-    const manifestWith = await manifestOf(input, context);
-    await removeCapture(input.partial);
-    const { manifest, ...artefact } = await critical(room, input.grant, async (database) => {
-      const whole = manifestWith(await nextNumber(destination));
-      const published = await publishArtefact(input.partial, destination, backupName(whole), whole);
-      database.recordBackup(whole.backupId, published.manifestSha256, published.path);
-      raiseWitnesses(database, whole.databases, whole.backupId);
-      database.journal(input.operation, { event: 'staging-dropped' });
-      return published;
-    });
-    const files = manifest.entries.filter((entry) => entry.type !== 'directory');
-    return {
-      backupId: manifest.backupId,
-      artefact: artefact.path,
-      manifestSha256: artefact.manifestSha256,
-      sizeBytes: files.reduce((sum, entry) => sum + entry.sizeBytes, 0),
-      files: files.length,
-      databases: manifest.databases.length,
-      foreignKeys: sumForeignKeys(manifest.databases),
-      cut: manifest.cut,
-    };
+    const packaged = await publishCapture(input, context);
+    await journal(context.room, input.grant, { event: 'staging-dropped' });
+    return packaged;
   });
+
+/** Makes an artefact of a capture that was checked. It is owed to be dropped still, and is not there any more by then. */
+export async function publishCapture(input: PackageInput, context: StepContext): Promise<Packaged> {
+  const { room } = context;
+  const { layout } = room.definition;
+  const destination = dirname(input.partial);
+  const capture = await readCapture(input.partial);
+  const documents = await documentsOf(room.definition, capture.createdAt);
+  const manifestWith = await manifestOf(input, context, capture, documents);
+  await removeCapture(input.partial);
+  const { manifest, ...artefact } = await critical(room, input.grant, async (database) => {
+    const whole = manifestWith(await nextNumber(destination, layout.name, capture.createdAt));
+    const published = await publishArtefact(input.partial, destination, backupName(whole), whole, documents);
+    database.recordBackup(whole.backupId, published.manifestSha256, published.path);
+    raiseWitnesses(database, whole.databases, whole.backupId);
+    return published;
+  });
+  const files = manifest.entries.filter((entry) => entry.type !== 'directory');
+  return {
+    backupId: manifest.backupId,
+    artefact: artefact.path,
+    manifestSha256: artefact.manifestSha256,
+    sizeBytes: files.reduce((sum, entry) => sum + entry.sizeBytes, 0),
+    files: files.length,
+    databases: manifest.databases.length,
+    foreignKeys: sumForeignKeys(manifest.databases),
+    cut: manifest.cut,
+  };
+}
 
 /** The manifest but for its number, which the backup gets as it is published. */
 async function manifestOf(
   input: PackageInput,
   { room, dependencies }: StepContext,
+  capture: Capture,
+  documents: readonly Document[],
 ): Promise<(number: number) => Manifest> {
-  const capture = await readCapture(input.partial);
   const facts = await readFacts(input.partial);
   const epoch = await readEpoch(room.controlDirectory);
   return (number) => ({
     format: MANIFEST_FORMAT,
-    layout: 'plain',
+    layout: room.definition.layout.name,
     backupId: capture.backupId,
     number,
     operation: input.operation,
@@ -85,5 +99,11 @@ async function manifestOf(
     cut: { ...capture.cut, quiescedMillis: input.quiescedMillis },
     databases: facts.databases,
     entries: [...capture.entries, ...facts.entries],
+    ...(documents.length > 0 && {
+      documents: documents.map(({ name, text }) => ({
+        name,
+        sha256: createHash('sha256').update(text).digest('hex'),
+      })),
+    }),
   });
 }

@@ -1,14 +1,16 @@
 // Step backup.plan: every member is looked at before the application is asked to hold still, so that a refusal that
 // can be known now costs it nothing.
 import { statfs } from 'node:fs/promises';
-import { nextNumber } from '../artefacts/catalogue.js';
+import { nextNumber } from '../artefacts/names.js';
 import { assertFilesystems, assertRootsExist } from '../control/store-room.js';
+import { now } from '../control/clock.js';
 import { Stop } from '../domain/stop.js';
 import { ensureDirectory } from '../files/durable.js';
 import { assertPatternsMatch } from '../files/members.js';
+import { documentsOf } from './documents.js';
 import { membersOf } from './members.js';
 import { step } from './step.js';
-import type { ActivityDependencies, GrantedInput } from './step.js';
+import type { ActivityDependencies, GrantedInput, StepContext } from './step.js';
 
 export interface BackupPlan {
   readonly databases: number;
@@ -17,27 +19,32 @@ export interface BackupPlan {
 }
 
 export const planBackup = (dependencies: ActivityDependencies) =>
-  step(dependencies, async (_input: GrantedInput, { room }): Promise<BackupPlan> => {
-    assertRootsExist(room);
-    await assertFilesystems(room);
-    const { destination } = room.definition.backup;
-    await ensureDirectory(destination, 0o700);
-    // Before everything is copied: that there is one
-    await nextNumber(destination);
-    const all = await membersOf(room);
-    for (const { root, members } of all) assertPatternsMatch(root.definition, members);
-    const sum = (pick: (members: (typeof all)[number]['members']) => number): number =>
-      all.reduce((total, { members }) => total + pick(members), 0);
-    const sizeBytes = sum(({ databases, files }) =>
-      [...databases, ...files].reduce((total, { entry }) => total + entry.sizeBytes, 0),
-    );
-    const { bavail, bsize } = await statfs(destination);
-    if (bavail * bsize < sizeBytes) {
-      throw new Stop('no_space', `the backup needs ${sizeBytes} bytes, ${bavail * bsize} are free`, {
-        path: destination,
-        neededBytes: sizeBytes,
-        freeBytes: bavail * bsize,
-      });
-    }
-    return { databases: sum(({ databases }) => databases.length), files: sum(({ files }) => files.length), sizeBytes };
-  });
+  step(dependencies, async (_input: GrantedInput, context) =>
+    lookBeforeBackup(context.room.definition.backup.destination, context),
+  );
+
+/** What can be told before anything is copied into a destination. */
+export async function lookBeforeBackup(destination: string, { room }: Pick<StepContext, 'room'>): Promise<BackupPlan> {
+  assertRootsExist(room);
+  await assertFilesystems(room);
+  await ensureDirectory(destination, 0o700);
+  // That there is a number, and that there are documents
+  await nextNumber(destination, room.definition.layout.name, now());
+  await documentsOf(room.definition, now());
+  const all = await membersOf(room);
+  for (const { root, members } of all) assertPatternsMatch(root.definition, members);
+  const sum = (pick: (members: (typeof all)[number]['members']) => number): number =>
+    all.reduce((total, { members }) => total + pick(members), 0);
+  const sizeBytes = sum(({ databases, files }) =>
+    [...databases, ...files].reduce((total, { entry }) => total + entry.sizeBytes, 0),
+  );
+  const { bavail, bsize } = await statfs(destination);
+  if (bavail * bsize < sizeBytes) {
+    throw new Stop('no_space', `the backup needs ${sizeBytes} bytes, ${bavail * bsize} are free`, {
+      path: destination,
+      neededBytes: sizeBytes,
+      freeBytes: bavail * bsize,
+    });
+  }
+  return { databases: sum(({ databases }) => databases.length), files: sum(({ files }) => files.length), sizeBytes };
+}

@@ -11,6 +11,7 @@ import { definitionDigest, keepPlan, keptPlan, planDigest } from '../control/pla
 import { assertPointKept, resolveRollbackPoint } from '../control/rollback-points.js';
 import { assertFilesystems } from '../control/store-room.js';
 import type { StoreRoom } from '../control/store-room.js';
+import type { Confirmation } from '../domain/definition.js';
 import { sumForeignKeys } from '../domain/foreign-keys.js';
 import type { ManifestDatabase, ManifestEntry } from '../domain/manifest.js';
 import { PLAN_FORMAT, assertPlanHolds, boundsOf, planSentence } from '../domain/plan.js';
@@ -31,6 +32,7 @@ export interface Planned {
 export interface PlannedHere extends Planned {
   /** Of the lock.db of the machine that made the plan: the one that carries it out must be the same. */
   readonly lockId: string;
+  readonly confirmation: Confirmation;
 }
 
 /**
@@ -57,7 +59,7 @@ export const plan = (dependencies: ActivityDependencies) =>
       const digest = shown === undefined ? await keepPlan(context.room, present) : planDigest(shown);
       const { controlDirectory } = context.room;
       const lockId = await withControlDatabase(controlDirectory, (database) => database.identity());
-      return { plan: planned, digest, lockId };
+      return { plan: planned, digest, lockId, confirmation: context.room.definition.confirmation };
     },
   );
 
@@ -116,12 +118,20 @@ async function planNow(
       mode: root.mode,
       why: root.why,
     })),
+    ...keepOf(room, order.source),
     hooks: Object.keys(room.definition.hooks).sort(),
     gates: room.definition.gates,
     definitionSha256: definitionDigest(room.definition),
     bounds: boundsOf(looked.facts),
   };
   return { present: { format: PLAN_FORMAT, ...plan, sentence: planSentence(plan) }, facts: looked.facts };
+}
+
+/** A store that is made anew replaces nothing, and a rollback replaces what came from a backup. */
+function keepOf({ definition }: StoreRoom, source: PlanOrder['source']): Pick<RestorePlan, 'keep'> {
+  const { destination } = definition.rollback;
+  if (destination === null || source.kind !== 'backup' || source.from !== undefined) return {};
+  return { keep: { destination } };
 }
 
 interface Looked {

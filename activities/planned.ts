@@ -1,7 +1,7 @@
 // What an approved plan speaks of, opened again by each step that needs it: bound to the plan by digest, so that a
 // backup that changed after it was planned is refused.
-import type { Artefact } from '../artefacts/plain.js';
-import { readArtefact } from '../artefacts/plain.js';
+import type { Artefact } from '../artefacts/artefact.js';
+import { readArtefact } from '../artefacts/artefact.js';
 import { rollbackPointsOf } from '../control/rollback-points.js';
 import type { RollbackPoint } from '../control/control-database.js';
 import type { StoreRoom } from '../control/store-room.js';

@@ -4,7 +4,8 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { DATA_NAME, beginArtefact, dataPath, partialName } from '../artefacts/plain.js';
+import { beginArtefact, capturePath, partialName } from '../artefacts/artefact.js';
+import { DATA_NAME } from '../artefacts/layout.js';
 import { now } from '../control/clock.js';
 import { critical } from '../control/lock.js';
 import type { RoomRoot } from '../control/store-room.js';
@@ -17,6 +18,7 @@ import type { CutInstant, DatabasesCut } from '../sqlite/cut.js';
 import { quiesceApplication, resumeApplication } from './application.js';
 import { writeCapture } from './capture.js';
 import type { Capture, LiveStamps } from './capture.js';
+import { lengthsAtOneInstant } from './lengths.js';
 import { liveStamp } from './live-stamp.js';
 import { definitionOf, livePath, membersOf } from './members.js';
 import { metadataOf } from '../files/metadata.js';
@@ -32,36 +34,45 @@ export interface SnapshotOutput {
 }
 
 export const snapshot = (dependencies: ActivityDependencies) =>
-  step(dependencies, async (input: GrantedInput, context): Promise<SnapshotOutput> => {
-    const { destination, cutTriesMax } = context.room.definition.backup;
-    const backupId = randomUUID();
-    const createdAt = now();
-    const partial = join(destination, partialName(input.store, context.dependencies.host, backupId));
-    await critical(context.room, input.grant, async (database) => {
-      database.journal(input.operation, { event: 'staging', directories: [partial] });
-    });
-    await critical(context.room, input.grant, () => beginArtefact(partial));
-    for (let cutTries = 1; ; cutTries += 1) {
-      try {
-        const { cut, ...captured } = await cutOnce(input, context, partial, cutTries === 1);
-        const capture: Capture = { backupId, createdAt, cut: { ...cut, cutTries }, ...captured };
-        await writeCapture(partial, capture);
-        const sizeBytes = [...captured.databases, ...captured.entries].reduce(
-          (sum, entry) => sum + ('sizeBytes' in entry ? entry.sizeBytes : 0),
-          0,
-        );
-        return { partial, sizeBytes };
-      } catch (error) {
-        if (!(error instanceof Stop) || error.code !== 'source_changed' || cutTries >= cutTriesMax) throw error;
-        context.report({ phase: `cut ${cutTries + 1}: ${error.message}`, bytesDone: 0, filesDone: 0 });
-        await critical(context.room, input.grant, async () => {
-          await removeTree(join(partial, DATA_NAME));
-          await mkdir(join(partial, DATA_NAME), { mode: 0o700 });
-        });
-        await holdStillAgain(input, context);
-      }
-    }
+  step(dependencies, async (input: GrantedInput, context) =>
+    captureInto(context.room.definition.backup.destination, input, context),
+  );
+
+/** Captures the store into a hidden directory of the destination, which is owed to be dropped from then on. */
+export async function captureInto(
+  destination: string,
+  input: GrantedInput,
+  context: StepContext,
+): Promise<SnapshotOutput> {
+  const { cutTriesMax } = context.room.definition.backup;
+  const backupId = randomUUID();
+  const createdAt = now();
+  const partial = join(destination, partialName(input.store, context.dependencies.host, backupId));
+  await critical(context.room, input.grant, async (database) => {
+    database.journal(input.operation, { event: 'staging', directories: [partial] });
   });
+  await critical(context.room, input.grant, () => beginArtefact(partial));
+  for (let cutTries = 1; ; cutTries += 1) {
+    try {
+      const { cut, ...captured } = await cutOnce(input, context, partial, cutTries === 1);
+      const capture: Capture = { backupId, createdAt, cut: { ...cut, cutTries }, ...captured };
+      await writeCapture(partial, capture);
+      const sizeBytes = [...captured.databases, ...captured.entries].reduce(
+        (sum, entry) => sum + ('sizeBytes' in entry ? entry.sizeBytes : 0),
+        0,
+      );
+      return { partial, sizeBytes };
+    } catch (error) {
+      if (!(error instanceof Stop) || error.code !== 'source_changed' || cutTries >= cutTriesMax) throw error;
+      context.report({ phase: `cut ${cutTries + 1}: ${error.message}`, bytesDone: 0, filesDone: 0 });
+      await critical(context.room, input.grant, async () => {
+        await removeTree(join(partial, DATA_NAME));
+        await mkdir(join(partial, DATA_NAME), { mode: 0o700 });
+      });
+      await holdStillAgain(input, context);
+    }
+  }
+}
 
 /** The application went on at the instant of the cut that failed; the next instant is one at which it holds still, too. */
 async function holdStillAgain({ grant, operation }: GrantedInput, { room, signal }: StepContext): Promise<void> {
@@ -172,7 +183,7 @@ function mayResumeAtOnce(members: readonly RootMembers[]): boolean {
 async function makeDirectories(partial: string, all: readonly RootMembers[]): Promise<void> {
   for (const { root, members } of all) {
     for (const { entry } of members.directories)
-      await mkdir(dataPath(partial, { root: root.definition.name, path: entry.path }), {
+      await mkdir(capturePath(partial, { root: root.definition.name, path: entry.path }), {
         recursive: true,
         mode: 0o700,
       });
@@ -193,7 +204,7 @@ async function cutDatabases(
   const databases = all.flatMap(({ root, members }) =>
     members.databases.map((member) => ({
       source: livePath(root, member.entry.path),
-      target: dataPath(partial, { root: root.definition.name, path: member.entry.path }),
+      target: capturePath(partial, { root: root.definition.name, path: member.entry.path }),
       locking: definitionOf(member).locking,
     })),
   );
@@ -201,7 +212,11 @@ async function cutDatabases(
     members.files.filter(({ tree }) => tree.policy === 'append').map(({ entry }) => livePath(root, entry.path)),
   );
   const hasFiles = all.some(({ members }) => members.files.length > 0);
-  if (databases.length === 0) return { ...cutWithoutDatabases(onInstant, statAtCut), hashes: new Map() };
+  if (databases.length === 0) {
+    const instant = await lengthsAtOneInstant(statAtCut, backup.quiesceTimeoutMillis);
+    onInstant(instant);
+    return { ...instant, pinMillis: 0, rollbackJournalPauseMillis: 0, databases: [], hashes: new Map() };
+  }
   const hashes = new Map<string, string>();
   let hashing = Promise.resolve();
   const cut = await takeCut(
@@ -227,22 +242,11 @@ async function cutDatabases(
   return { ...cut, hashes };
 }
 
-/** A store of trees alone: there is nothing to lock, the walks before and after hold the instant between them. */
-function cutWithoutDatabases(onInstant: (instant: CutInstant) => void, statAtCut: readonly string[]): DatabasesCut {
-  if (statAtCut.length > 0)
-    throw new Stop('definition_invalid', 'policy `append` needs a database whose lock fixes the lengths', {
-      files: statAtCut.length,
-    });
-  const instant: CutInstant = { instant: now(), pauseMillis: 0, lockTries: 0, waitedMillis: 0, statAtCut: [] };
-  onInstant(instant);
-  return { ...instant, pinMillis: 0, rollbackJournalPauseMillis: 0, databases: [] };
-}
-
 function databasesOf(partial: string, all: readonly RootMembers[], cut: HashedCut): Capture['databases'] {
   const sizes = new Map(cut.databases.map((database) => [database.target, database.sizeBytes]));
   return all.flatMap(({ root, members }: { root: RoomRoot; members: RootMembers['members'] }) =>
     members.databases.map(({ entry }) => {
-      const target = dataPath(partial, { root: root.definition.name, path: entry.path });
+      const target = capturePath(partial, { root: root.definition.name, path: entry.path });
       const sizeBytes = sizes.get(target);
       const sha256 = cut.hashes.get(target);
       if (sizeBytes === undefined || sha256 === undefined)

@@ -3,8 +3,8 @@
 import { endianness } from 'node:os';
 import { stat, statfs } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { assertTreeMatches, dataPath } from '../artefacts/plain.js';
-import type { Artefact } from '../artefacts/plain.js';
+import { assertTreeMatches, dataPath } from '../artefacts/artefact.js';
+import type { Artefact } from '../artefacts/artefact.js';
 import { withControlDatabase } from '../control/control-database.js';
 import { critical } from '../control/lock.js';
 import { ensureControlDirectory, treeOf, treesOf } from '../control/store-room.js';
@@ -101,7 +101,8 @@ export async function assertSpace(roots: readonly RoomRoot[], entries: readonly 
 }
 
 /** Copies and hashes every file into staging, and gives it its mode, owner, attributes and times. */
-async function copyIn(input: PlannedInput, context: StepContext, { path, manifest }: Artefact): Promise<number> {
+async function copyIn(input: PlannedInput, context: StepContext, artefact: Artefact): Promise<number> {
+  const { manifest } = artefact;
   const places = new Map(context.room.roots.map((root) => [root.definition.name, treeOf(root, input.operation)]));
   const placeOf = (entry: ManifestEntry): string => {
     const tree = places.get(entry.root);
@@ -119,7 +120,7 @@ async function copyIn(input: PlannedInput, context: StepContext, { path, manifes
   context.report({ phase: 'copy and hash', bytesTotal, filesTotal: files.length });
   await copyFiles(
     files.map((entry) => ({
-      source: dataPath(path, entry),
+      source: dataPath(artefact, entry),
       target: placeOf(entry),
       expected: { sizeBytes: entry.sizeBytes, sha256: entry.sha256 },
     })),

@@ -1,7 +1,7 @@
 // The trees of a cut, read by their policies (DESIGN.md "The cut", step 4). Files are hashed as they are copied.
 import { mkdir } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
-import { dataPath } from '../artefacts/plain.js';
+import { capturePath } from '../artefacts/artefact.js';
 import type { StoreRoom } from '../control/store-room.js';
 import type { CutReport, DirectoryEntry, FileEntry } from '../domain/manifest.js';
 import { Stop } from '../domain/stop.js';
@@ -42,7 +42,7 @@ export async function copyTrees(
   const listed = await listAtInstant(context.room, before);
   for (const { root, members } of listed) {
     for (const { entry } of members.directories) {
-      await mkdir(dataPath(partial, { root: root.definition.name, path: entry.path }), {
+      await mkdir(capturePath(partial, { root: root.definition.name, path: entry.path }), {
         recursive: true,
         mode: 0o700,
       });
@@ -52,7 +52,7 @@ export async function copyTrees(
   const files = listed.flatMap(({ root, members }) => members.files.map((member) => ({ root, member })));
   const jobs = files.map(({ root, member }): CopyJob => {
     const source = livePath(root, member.entry.path);
-    const target = dataPath(partial, { root: root.definition.name, path: member.entry.path });
+    const target = capturePath(partial, { root: root.definition.name, path: member.entry.path });
     return { source, target, refuseDatabase: true, ...expectation(member, lengths.get(source)) };
   });
   const filesTotal = jobs.length;

@@ -1,6 +1,6 @@
 // Steps backup.validate and restore.validate: copies are checked by SQLite before anybody relies on them (SM-2, SM-6).
-import { dataPath } from '../artefacts/plain.js';
-import type { Artefact } from '../artefacts/plain.js';
+import { capturePath } from '../artefacts/artefact.js';
+import type { Artefact } from '../artefacts/artefact.js';
 import { withControlDatabase } from '../control/control-database.js';
 import { now } from '../control/clock.js';
 import { critical } from '../control/lock.js';
@@ -33,7 +33,8 @@ export const validateCapture = (dependencies: ActivityDependencies) =>
     return checked.value;
   });
 
-async function checkCapture(
+/** Checks what was captured, and writes down what the manifest will say of it. */
+export async function checkCapture(
   input: CaptureInput,
   context: StepContext,
 ): Promise<{ readonly databases: number; readonly verdictsKept: number }> {
@@ -48,7 +49,7 @@ async function checkCapture(
     capture.databases.map(async (captured, index): Promise<ManifestDatabase> => {
       const definition = listedDefinition(room, captured.root, captured.path) ?? UNLISTED;
       const verdict = known[index];
-      const request = factsRequest(dataPath(input.partial, captured), definition, verdict === undefined);
+      const request = factsRequest(capturePath(input.partial, captured), definition, verdict === undefined);
       // Bytes with a verdict violate no foreign key: the others are checked whenever they are captured
       const facts = await checkDatabase({ ...request, integrity: verdict === undefined }, signal);
       filesDone += 1;

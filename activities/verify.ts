@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { resolveArtefact } from '../artefacts/catalogue.js';
-import { assertTreeMatches, dataPath, readArtefact } from '../artefacts/plain.js';
+import { assertTreeMatches, dataPath, readArtefact } from '../artefacts/artefact.js';
 import { formerDigest } from '../control/former.js';
 import { withPresentControlDatabase } from '../control/control-database.js';
 import { runHook } from '../control/hooks.js';
@@ -50,7 +50,7 @@ export const verifyBytes = (dependencies: ActivityDependencies) =>
     }
     await assertTreeMatches(artefact);
     const files = filesOf(artefact.manifest.entries);
-    await hashAll(context, files, (entry) => dataPath(artefact.path, entry));
+    await hashAll(context, files, (entry) => dataPath(artefact, entry));
     return {
       backupId: artefact.manifest.backupId,
       artefact: artefact.path,
@@ -70,7 +70,7 @@ export const verifyDatabases = (dependencies: ActivityDependencies) =>
       const artefact = await readArtefact(input.artefact);
       if (artefact.manifestSha256 !== input.manifestSha256)
         throw new Stop('checksum_mismatch', 'the manifest changed while it was verified', { path: artefact.path });
-      return checkDatabasesOf(artefact, context, (root, path) => dataPath(artefact.path, { root, path }));
+      return checkDatabasesOf(artefact, context, (root, path) => dataPath(artefact, { root, path }));
     },
   );
 

@@ -1,47 +1,11 @@
 // The catalogue: which backups a destination holds, and how a person names one of them. Ambiguity is a STOP (F-30).
-// Backups are ordered by their numbers: clocks are set wrong, and set right again.
+// How they are ordered: names.ts.
 import { basename, isAbsolute, join } from 'node:path';
-import type { Manifest } from '../domain/manifest.js';
-import { compactInstant } from '../domain/names.js';
 import { Stop } from '../domain/stop.js';
 import type { StopCode } from '../domain/stop.js';
-import type { Artefact } from './plain.js';
-import { artefactNames, readArtefact } from './plain.js';
-
-/** `<number>-<instant>-<begin of the backup id>`; such a number is exact, and so is the next one. */
-const BACKUP_NAME = /^(\d{6,15})-\d{8}T\d{6}Z-[0-9a-f]{8}$/;
-
-const NUMBER_MAX = 10 ** 15 - 1;
-
-/** The name under which a backup is published. */
-export function backupName({
-  number,
-  createdAt,
-  backupId,
-}: Pick<Manifest, 'number' | 'createdAt' | 'backupId'>): string {
-  return `${String(number).padStart(6, '0')}-${compactInstant(createdAt)}-${backupId.slice(0, 8)}`;
-}
-
-/** null: no name that is given to backups here, as of a copy that somebody has put beside them. */
-function numberOf(name: string): number | null {
-  const digits = BACKUP_NAME.exec(name)?.[1];
-  return digits === undefined ? null : Number(digits);
-}
-
-/**
- * The number of the backup that is published next: one more than the highest, whichever store's that is. Under the lock of
- * a store no other backup of it takes the same one on this host; another store's, or another host's, may at the same moment.
- * @throws Stop manifest_invalid where the highest is one that no other can follow
- */
-export async function nextNumber(destination: string): Promise<number> {
-  const names = await artefactNames(destination);
-  const highest = names.reduce((number, name) => Math.max(number, numberOf(name) ?? 0), 0);
-  if (highest < NUMBER_MAX) return highest + 1;
-  throw new Stop('manifest_invalid', `${destination} holds a backup of number ${highest}: rename it, none can follow`, {
-    path: destination,
-    number: highest,
-  });
-}
+import { artefactNames, backupName, idOf, numberOf } from './names.js';
+import type { Artefact } from './artefact.js';
+import { readArtefact } from './artefact.js';
 
 /** Oldest first, by number; of one number by instant, then id; what is named otherwise before them all. */
 export async function orderedNames(destination: string): Promise<readonly string[]> {
@@ -175,8 +139,9 @@ function isOfId(id: string, reference: string): boolean {
   return !NUMBER_ALONE.test(reference) && id.startsWith(reference);
 }
 
-/** By its name alone: it is named so, or the id whose beginning it carries begins so. */
+/** By its name alone: it is named so, or the id whose beginning it carries begins so, or it is a backup and carries none. */
 function mayBe(name: string, reference: string): boolean {
-  const id = name.slice(name.lastIndexOf('-') + 1);
-  return isNamed(name, reference) || (BACKUP_NAME.test(name) && isOfId(id, reference.slice(0, id.length)));
+  if (isNamed(name, reference)) return true;
+  const id = idOf(name);
+  return id === null ? numberOf(name) !== null : isOfId(id, reference.slice(0, id.length));
 }

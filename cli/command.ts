@@ -12,6 +12,7 @@ import type { Output } from './output.js';
 export interface GlobalOptions {
   readonly json?: boolean;
   readonly quiet?: boolean;
+  readonly verbose?: boolean;
   readonly host?: string;
 }
 
@@ -75,8 +76,8 @@ export function describeCommand({ name, summary, examples, exits }: CommandText)
 }
 
 export function outputOf(command: Command): Output {
-  const { json, quiet } = command.optsWithGlobals<GlobalOptions>();
-  return createOutput({ json: json === true, quiet: quiet === true });
+  const { json, quiet, verbose } = command.optsWithGlobals<GlobalOptions>();
+  return createOutput({ json: json === true, quiet: quiet === true, verbose: verbose === true });
 }
 
 /** Who asks: recorded in orders, manifests and the audit log. */

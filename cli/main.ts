@@ -28,8 +28,15 @@ function prepare(command: Command, path: string, json: string[] | undefined): vo
   for (const child of command.commands) prepare(child, `${path} ${child.name()}`, json);
 }
 
+/** As far as it can be told of arguments that may not be understood. */
+const hasJson = (argv: readonly string[]): boolean => argv.includes('--json');
+const wantedOutput = (argv: readonly string[]) => ({
+  json: hasJson(argv),
+  verbose: argv.includes('--verbose') || argv.includes('-v'),
+});
+
 async function main(argv: readonly string[]): Promise<number> {
-  const isJson = argv.includes('--json');
+  const isJson = hasJson(argv);
   const program = createProgram();
   const help: string[] = [];
   prepare(program, 'holdfast', isJson ? help : undefined);
@@ -37,7 +44,7 @@ async function main(argv: readonly string[]): Promise<number> {
     await program.parseAsync([...argv]);
     return typeof process.exitCode === 'number' ? process.exitCode : 0;
   } catch (error) {
-    if (!(error instanceof CommanderError && error.exitCode === 0)) return reportError(error, isJson);
+    if (!(error instanceof CommanderError && error.exitCode === 0)) return reportError(error, wantedOutput(argv));
     if (isJson) process.stdout.write(`${JSON.stringify({ type: 'result', text: help.join('').trimEnd() })}\n`);
     return 0;
   }
@@ -50,5 +57,5 @@ for (const stream of [process.stdout, process.stderr]) {
   });
 }
 // What nobody could catch is a defect like any other: its status is 70, and the last line of JSON says so
-process.on('uncaughtException', (error) => process.exit(reportError(error, process.argv.includes('--json'))));
+process.on('uncaughtException', (error) => process.exit(reportError(error, wantedOutput(process.argv))));
 process.exitCode = await main(process.argv);

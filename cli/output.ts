@@ -8,6 +8,8 @@ import { withSuggestion } from './suggest.js';
 export interface OutputOptions {
   readonly json: boolean;
   readonly quiet: boolean;
+  /** Each step on a line of its own, and how long each took. */
+  readonly verbose: boolean;
 }
 
 export interface Output extends OutputOptions {
@@ -44,14 +46,17 @@ export function createOutput(options: OutputOptions): Output {
 }
 
 /** Says what went wrong, with its remedy. @returns the exit status */
-export function reportError(error: unknown, json: boolean): number {
+export function reportError(
+  error: unknown,
+  { json, verbose }: { readonly json: boolean; readonly verbose: boolean },
+): number {
   if (error instanceof Stop) {
     const { code, message, details } = withSuggestion(error);
     const model = stopModel(code, message, details);
     if (json) process.stdout.write(`${JSON.stringify({ type: 'error', ...model })}\n`);
     else
       process.stderr.write(
-        `STOP ${code}: ${message}\n${describeDetails(details).join('')}  safe: ${model.safe}\n  what to do: ${model.remedy}\n`,
+        `STOP ${code}: ${message}\n${describeDetails(details).join('')}  safe: ${model.safe}\n  what to do: ${model.remedy}\n${verbose ? causesOf(error) : ''}`,
       );
     return STOPS[code].exit;
   }
@@ -63,6 +68,13 @@ export function reportError(error: unknown, json: boolean): number {
       `defect: ${trace}\nThis is a defect of holdfast, not a refusal. Please report it with these lines.\n`,
     );
   return EXIT_DEFECT;
+}
+
+/** What lies behind a refusal, with where it came from. */
+function causesOf(error: Error): string {
+  const { cause } = error;
+  if (!(cause instanceof Error)) return '';
+  return `  because: ${(cause.stack ?? cause.message).replaceAll('\n', '\n    ')}\n${causesOf(cause)}`;
 }
 
 /** Details for people, a line each: what is nested is indented, what is absent is left out. */
@@ -129,6 +141,11 @@ export function formatSteps(steps: readonly { readonly step: string; readonly mi
   return slowest === undefined
     ? formatMillis(total)
     : `${formatMillis(total)}, of which ${slowest.step} ${formatMillis(slowest.millis)}`;
+}
+
+/** Every step, and how long it took. */
+export function stepLines(steps: readonly { readonly step: string; readonly millis: number }[]): string[] {
+  return table(steps.map(({ step, millis }) => ['  step', step, formatMillis(millis)]));
 }
 
 /** A word as a POSIX shell reads it back. */

@@ -55,6 +55,7 @@ export function createProgram(): Command {
     .version(HOLDFAST_VERSION)
     .option('--json', 'JSON Lines on stdout; the last line is a result or an error')
     .option('--quiet', 'no progress and no notes')
+    .option('-v, --verbose', 'a line for each step, how long it took, and the causes of a refusal')
     .option('--host <name>', 'the host of the store (default: this one)')
     .addHelpText('after', environmentHelp());
   for (const command of COMMANDS) program.addCommand(command());

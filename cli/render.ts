@@ -24,7 +24,7 @@ export interface Renderer {
 export function createRenderer(output: Output): Renderer {
   if (output.json) return createEvents(output);
   if (output.quiet) return { show: () => undefined, note: () => undefined, end: () => undefined };
-  const isRewritable = process.stderr.isTTY === true && process.env['TERM'] !== 'dumb';
+  const isRewritable = process.stderr.isTTY === true && process.env['TERM'] !== 'dumb' && !output.verbose;
   const clear = (): void => void (isRewritable && process.stderr.write(CLEAR_LINE));
   const clock = createStepClock();
   const lines = new Map<string, { readonly step: string; readonly at: number }>();

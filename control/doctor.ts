@@ -92,6 +92,8 @@ export async function examineStore(definition: StoreDefinition, stateDirectory: 
     if (program !== undefined) await check(`hook ${name}`, async () => checkProgram(name, program));
   }
   await check('destination', async () => checkDestination(definition.backup.destination));
+  const { destination } = definition.rollback;
+  if (destination !== null) await check('destination of rollbacks', async () => checkDestination(destination));
   await check('in use', async () => checkUsers(definition));
   if (room !== undefined) {
     const opened = room;

@@ -7,10 +7,12 @@ import { LineCounter, parseDocument, visit } from 'yaml';
 import type { StoreDefinition } from '../domain/definition.js';
 import { LIMITS } from '../domain/limits.js';
 import { isStoreName } from '../domain/protocol.js';
+import type { DefinitionIssue } from '../domain/schema/definition.js';
 import { storeDefinitionSchema, toStoreDefinition } from '../domain/schema/definition.js';
 import { Stop } from '../domain/stop.js';
 import { ensureDirectory, writeNewDurable } from '../files/durable.js';
 import { translateErrno, translating } from '../files/errors.js';
+import { cronProblem } from './cron.js';
 import { placeAt, problemsOf } from './problems.js';
 import type { DefinitionProblem } from './problems.js';
 
@@ -264,10 +266,21 @@ export function parseDefinition(text: string, path: string): StoreDefinition {
   });
   refuse(path, aliases);
   const parsed = storeDefinitionSchema.safeParse(document.toJS({ maxAliasCount: 0 }));
-  if (parsed.success) return toStoreDefinition(parsed.data);
+  if (parsed.success) {
+    const definition = toStoreDefinition(parsed.data);
+    refuse(path, problemsOf(document, lines, scheduleIssues(definition)));
+    return definition;
+  }
   const problems = problemsOf(document, lines, parsed.error.issues);
   refuse(path, problems);
   throw new Error('defect: the schema refuses without a problem');
+}
+
+function scheduleIssues({ schedules }: StoreDefinition): DefinitionIssue[] {
+  return Object.entries(schedules).flatMap(([protocol, { cron, timeZone }]) => {
+    const message = cronProblem(cron, timeZone);
+    return message === null ? [] : [{ code: 'custom', path: ['schedules', protocol], message, input: cron } as const];
+  });
 }
 
 function refuse(path: string, problems: readonly DefinitionProblem[]): void {
@@ -282,11 +295,15 @@ async function assertRootsApart(definitions: readonly StoreDefinition[]): Promis
   for (const definition of definitions) {
     for (const root of definition.roots)
       places.push({ owner: `${definition.store}/${root.name}`, path: await resolved(root.path), isDestination: false });
-    places.push({
-      owner: `${definition.store} backup.destination`,
-      path: await resolved(definition.backup.destination),
-      isDestination: true,
-    });
+    for (const section of ['backup', 'rollback'] as const) {
+      const { destination } = definition[section];
+      if (destination !== null)
+        places.push({
+          owner: `${definition.store} ${section}.destination`,
+          path: await resolved(destination),
+          isDestination: true,
+        });
+    }
   }
   for (const { owner, path } of places) {
     if (path.split('/').includes('.holdfast'))

@@ -62,11 +62,70 @@ export interface HookDefinition {
 export const HOOK_NAMES = ['quiesce', 'resume', 'detach', 'attach', 'caches', 'migrate', 'verify', 'version'] as const;
 export type HookName = (typeof HOOK_NAMES)[number];
 
+export const LAYOUT_NAMES = ['plain', 'helionyx'] as const;
+export type LayoutName = (typeof LAYOUT_NAMES)[number];
+
+/** How a backup lies on disk. */
+export type LayoutDefinition =
+  | { readonly name: 'plain' }
+  | {
+      readonly name: 'helionyx';
+      /** What meta.json and ENV of the settings say. */
+      readonly environment: string;
+      /** Where the application runs: paths of its settings begin there, and its commit is recorded. */
+      readonly directory: string;
+      /** File of `NAME=value` lines; only the settings that are not secret are read from it. */
+      readonly settings: string;
+    };
+
+/**
+ * What a person does to approve a plan: `plan`, give its digest; `typed`, type yes at a terminal, or set CONFIRM_LIVE=YES
+ * where there is none; `none`, nothing more than ask for it.
+ */
+export const CONFIRMATIONS = ['plan', 'typed', 'none'] as const;
+export type Confirmation = (typeof CONFIRMATIONS)[number];
+
+export const SCHEDULED_PROTOCOLS = ['backup', 'verify'] as const;
+export type ScheduledProtocol = (typeof SCHEDULED_PROTOCOLS)[number];
+
+export interface ScheduleDefinition {
+  /** Five fields, or six that begin with seconds. */
+  readonly cron: string;
+  /** Name of the IANA data base. */
+  readonly timeZone: string;
+  /** Each start is delayed by a random part of this. */
+  readonly jitterSeconds: number;
+  /** What should have started while the engine was down is started after it, if it is not older. */
+  readonly catchUpSeconds: number;
+}
+
+/** The instants of a schedule, in its time zone: any that has a value of each list. Days of the week begin with Sunday. */
+export interface Calendar {
+  readonly second: readonly number[];
+  readonly minute: readonly number[];
+  readonly hour: readonly number[];
+  readonly dayOfMonth: readonly number[];
+  /** 1 to 12. */
+  readonly month: readonly number[];
+  /** 0 to 6. */
+  readonly dayOfWeek: readonly number[];
+}
+
+/** A schedule of a store, with what its cron expression means. */
+export interface StoreSchedule extends ScheduleDefinition {
+  readonly store: string;
+  readonly protocol: ScheduledProtocol;
+  readonly calendar: Calendar;
+}
+
 export interface StoreDefinition {
   /** Lower-case letters, digits and hyphens. */
   readonly store: string;
   readonly roots: readonly RootDefinition[];
+  readonly layout: LayoutDefinition;
+  readonly confirmation: Confirmation;
   readonly hooks: Readonly<Partial<Record<HookName, HookDefinition>>>;
+  readonly schedules: Readonly<Partial<Record<ScheduledProtocol, ScheduleDefinition>>>;
   readonly gates: {
     readonly version: 'exact' | 'same-major' | 'not-newer' | 'off';
     readonly modules: 'exact' | 'superset' | 'off';
@@ -80,6 +139,8 @@ export interface StoreDefinition {
     readonly walGrowthBytesMax: number;
   };
   readonly rollback: {
+    /** Directory that receives a backup of the present state before a restore replaces it; absolute. */
+    readonly destination: string | null;
     readonly pointsMax: number;
     readonly daysMax: number;
   };

@@ -21,6 +21,8 @@ export const LIMITS = {
   writersWaitMillisMax: 2_000,
   hookTimeoutSeconds: 60,
   hookOutputBytesMax: 16 * 1024,
+  gitTimeoutMillis: 10_000,
+  catchUpSeconds: 3600,
   approvalDeadlineMillis: 7 * 24 * 3600 * 1000,
   approvalDeadlineMillisMax: 366 * 24 * 3600 * 1000,
   rollbackPointsMax: 2,

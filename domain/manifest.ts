@@ -1,6 +1,6 @@
-// The manifest of a backup: what was captured, when, how, and every byte's digest. Layout `plain` writes it as
+// The manifest of a backup: what was captured, when, how, and every byte's digest. Every layout has it as
 // manifest.json; docs/reference/manifest.md is its format document. Pure types and rules, no I/O.
-import type { TreePolicy } from './definition.js';
+import type { LayoutName, TreePolicy } from './definition.js';
 
 export const MANIFEST_FORMAT = 'holdfast-manifest-1';
 
@@ -115,11 +115,21 @@ export interface Epoch {
   readonly counter: number;
 }
 
+/** A file of a layout beside the roots, the manifest and what is over the manifest. */
+export interface LayoutDocument {
+  readonly name: string;
+  /** Lower-case hex. */
+  readonly sha256: string;
+}
+
 export interface Manifest {
   readonly format: typeof MANIFEST_FORMAT;
-  readonly layout: 'plain';
+  readonly layout: LayoutName;
   readonly backupId: string;
-  /** One more than the highest in the destination when this one was published: what was published later, whatever the clock. */
+  /**
+   * One more than the highest in the destination when this one was published: what was published later, whatever the
+   * clock. Layout `helionyx` names backups by their instant: the digits of it, which must be higher than all before.
+   */
   readonly number: number;
   readonly operation: string;
   readonly store: string;
@@ -139,4 +149,6 @@ export interface Manifest {
   readonly cut: CutReport;
   readonly databases: readonly ManifestDatabase[];
   readonly entries: readonly ManifestEntry[];
+  /** Absent for a layout that has none. */
+  readonly documents?: readonly LayoutDocument[];
 }

@@ -3,7 +3,15 @@
 export const WORKFLOW_QUEUE = 'holdfast';
 
 /** The workflows that workflows/index.ts exports. */
-export const WORKFLOW_TYPES: readonly string[] = ['backup', 'plan', 'request', 'restore', 'rollback', 'verify'];
+export const WORKFLOW_TYPES: readonly string[] = [
+  'backup',
+  'plan',
+  'request',
+  'restore',
+  'rollback',
+  'scheduled',
+  'verify',
+];
 
 /** Activities that touch a host run on that host's own queue. */
 export function hostQueue(host: string): string {
@@ -20,6 +28,11 @@ export function requestId(store: string, operation: string): string {
   return `holdfast/${store}/request/${operation}`;
 }
 
+/** Of a schedule, and the beginning of the ids of what it starts: the server appends the time. */
+export function scheduleId(store: string, protocol: string): string {
+  return `holdfast/${store}/schedule/${protocol}`;
+}
+
 export const SEARCH_ATTRIBUTES = [
   'HoldfastStore',
   'HoldfastProtocol',
@@ -28,7 +41,7 @@ export const SEARCH_ATTRIBUTES = [
   'HoldfastStopCode',
 ] as const;
 
-export type Outcome = 'running' | 'waiting' | 'compensating' | 'done' | 'stopped' | 'failed';
+export type Outcome = 'running' | 'waiting' | 'compensating' | 'done' | 'skipped' | 'stopped' | 'failed';
 
 /** An RFC 3339 instant of UTC as names of files have it, to the second: `20261121T120000Z`. */
 export function compactInstant(instant: string): string {

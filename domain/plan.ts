@@ -68,6 +68,8 @@ export interface RestorePlan {
     readonly foreignKeys?: ForeignKeysSum & { readonly databases: NamedDatabases };
   };
   readonly roots: readonly PlanRoot[];
+  /** Where a backup of the present state is made first; absent where the definition does not ask for one. */
+  readonly keep?: { readonly destination: string };
   readonly hooks: readonly string[];
   readonly gates: { readonly version: string; readonly modules: string };
   /** Of the store definition: another policy is another plan. */
@@ -155,7 +157,11 @@ export function planSentence(plan: Omit<RestorePlan, 'sentence' | 'format'>): st
   const roots = plan.roots.map((root) => `${root.path} (${root.mode})`).join(', ');
   if (source.store !== undefined)
     return `Make store ${plan.store} on ${plan.host}, at ${roots}, anew from ${what} of store ${source.store}: a store of its own, whose sequences go on from that backup, whatever ${source.store} has given out since.`;
-  return `Replace store ${plan.store} on ${plan.host}, at ${roots}, by ${what}: ${losses.join('; ')}. The present state is kept as a rollback point.`;
+  return `Replace store ${plan.store} on ${plan.host}, at ${roots}, by ${what}: ${losses.join('; ')}. The present state is kept as a rollback point${keepInWords(plan.keep)}.`;
+}
+
+function keepInWords(keep: RestorePlan['keep']): string {
+  return keep === undefined ? '' : `, and as a backup in ${keep.destination} unless it is damaged`;
 }
 
 /** The bytes whose sha256 is the plan digest. */
@@ -171,6 +177,7 @@ const FIXED: readonly (readonly [key: Exclude<keyof RestorePlan, 'bounds' | 'sen
   ['host', 'the host'],
   ['source', 'the source'],
   ['roots', 'the place of a root, or how it is exchanged,'],
+  ['keep', 'the place of the backup that is made first'],
   ['hooks', 'the set of hooks'],
   ['gates', 'a gate'],
   ['definitionSha256', 'the store definition'],
@@ -203,7 +210,8 @@ export function assertPlanHolds(approved: RestorePlan, present: RestorePlan, mea
   const facts = withoutUnseen(approved.bounds.databasesUnreadable, measured);
   const exceeded: string[] = [];
   for (const [key, what] of FIXED)
-    if (canonicalJson([approved[key]]) !== canonicalJson([present[key]])) exceeded.push(`${what} is another by now`);
+    if (canonicalJson([approved[key] ?? null]) !== canonicalJson([present[key] ?? null]))
+      exceeded.push(`${what} is another by now`);
   if (facts.rowsFewer > approved.bounds.rowsFewerMax)
     exceeded.push(`${facts.rowsFewer} rows, ${approved.bounds.rowsFewerMax} approved`);
   const changed = changedBeyond(approved.bounds.databasesChanged, facts);

@@ -1,11 +1,13 @@
 // Orders, grants, progress and reports: what goes into a protocol and what comes out. All of it is small: ids,
 // digests, counts and paths of directories, never lists of files (DESIGN "Workflows": history stays bounded).
+import { SCHEDULED_PROTOCOLS } from './definition.js';
+import type { Confirmation, ScheduledProtocol } from './definition.js';
 import type { ForeignKeysSum } from './foreign-keys.js';
 import { LIMITS } from './limits.js';
 import type { CutReport, Epoch } from './manifest.js';
 import type { RestorePlan } from './plan.js';
 import { Stop } from './stop.js';
-import type { StopDetails } from './stop.js';
+import type { StopCode, StopDetails } from './stop.js';
 import type { StepId } from './steps.js';
 
 /** What every order names. `operation` is a UUID made by whoever asks: the same operation never runs twice. */
@@ -53,6 +55,11 @@ export interface RestoreOrder extends PlanOrder {
 
 export interface VerifyOrder extends Order {
   readonly backup: string;
+}
+
+/** What a schedule gives each run: the operation is the run's own. */
+export interface ScheduledOrder extends Omit<Order, 'operation'> {
+  readonly start: ScheduledProtocol;
 }
 
 /** What the holder of a store's lock shows at each effect; the token only grows. */
@@ -129,6 +136,9 @@ export interface RestoreReport {
   readonly store: string;
   readonly planDigest: string;
   readonly rollbackPoint: string;
+  /** Backup of the state that was replaced, where the definition asks for one; null: that state could not be backed up. */
+  readonly kept?: string | null;
+  readonly notKeptBecause?: StopCode | null;
   readonly epoch: Epoch;
   readonly sizeBytes: number;
   readonly files: number;
@@ -139,6 +149,18 @@ export interface PlanReport {
   readonly protocol: 'plan';
   readonly plan: RestorePlan;
   readonly digest: string;
+  /** What the definition wants of whoever approves. */
+  readonly confirmation: Confirmation;
+}
+
+export interface ScheduledReport {
+  readonly protocol: 'scheduled';
+  readonly store: string;
+  readonly started: ScheduledProtocol;
+  /** Of the child: what it did is in its own history. */
+  readonly workflowId: string;
+  /** null: it was not. */
+  readonly skippedBecause: string | null;
 }
 
 export interface VerifyReport {
@@ -190,6 +212,14 @@ export function checkOrder(order: Order): void {
   ];
   for (const [holds, fact] of facts)
     if (!holds) throw new Stop('usage', `the order is malformed: ${fact}`, { expected: fact });
+}
+
+/** @throws Stop usage */
+export function checkScheduled(order: ScheduledOrder): void {
+  if (!SCHEDULED_PROTOCOLS.includes(order.start))
+    throw new Stop('usage', `the order is malformed: \`start\` is one of ${SCHEDULED_PROTOCOLS.join(', ')}`, {
+      expected: SCHEDULED_PROTOCOLS,
+    });
 }
 
 /**

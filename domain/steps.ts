@@ -48,6 +48,7 @@ export const STEPS = {
     { id: 'restore.gates', title: 'compare platform, version and modules', clauses: ['F-21', 'SM-3', 'L-3'] },
     { id: 'restore.detach', title: 'ask the application to let go of the store', clauses: ['L-4'] },
     { id: 'restore.in-use', title: 'make sure that nobody uses the store', clauses: ['P-18'] },
+    { id: 'restore.keep', title: 'back up the present state, where the definition asks for it', clauses: ['H-8'] },
     {
       id: 'restore.compare',
       title: 'compare with the live store: history, accepted rows, floor',
@@ -94,6 +95,13 @@ export const STEPS = {
     { id: 'rollback.commit', title: 'commit: the replaced state is kept, the fence is lifted', clauses: ['H-13'] },
     { id: 'rollback.attach', title: 'let the application start', clauses: ['H-13'] },
     { id: 'rollback.release', title: 'release the lock', clauses: ['H-13'] },
+  ],
+  scheduled: [
+    {
+      id: 'scheduled.start',
+      title: 'start the protocol, or record that another operation is at work',
+      clauses: ['T-6'],
+    },
   ],
   verify: [
     { id: 'verify.bytes', title: 'check the manifest and hash every file', clauses: ['F-14', 'F-40'] },

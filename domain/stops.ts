@@ -325,6 +325,18 @@ export const STOPS = {
     safe: 'nothing was started',
     remedy: 'correct the line named in the details',
   },
+  settings_invalid: {
+    title: "the application's settings are not those of the store",
+    exit: 78,
+    safe: 'nothing was started',
+    remedy: 'correct the settings file or the definition, whichever is wrong',
+  },
+  secret_found: {
+    title: 'a setting that would be written into a backup looks like a secret',
+    exit: 78,
+    safe: NOTHING_KEPT,
+    remedy: 'give the setting a value that is no secret; secrets have settings of their own, which are never read',
+  },
   definition_untrusted: {
     title: 'others can write the store definition',
     exit: 78,
@@ -410,6 +422,12 @@ export const STOPS = {
     exit: 78,
     safe: 'the protocol was undone, or finished if it had been committed: `settled` in the details says which',
     remedy: 'run the hook by hand; its last output is in the details',
+  },
+  schedule_missing: {
+    title: 'there is no such schedule',
+    exit: 78,
+    safe: 'nothing was done',
+    remedy: 'see `holdfast schedule list`; `holdfast schedule apply` makes those of the definitions',
   },
   rollback_missing: {
     title: 'there is no such rollback point',

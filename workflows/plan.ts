@@ -7,7 +7,7 @@ setWorkflowOptions({ failureExceptionTypes: [Error] }, plan);
 export async function plan(order: PlanOrder): Promise<PlanReport> {
   const run = beginProtocol('request', order);
   return run.conclude(async () => {
-    const planned = await run.step('request.plan', 'plan', { order, confirm: null });
-    return { protocol: 'plan', plan: planned.plan, digest: planned.digest };
+    const { lockId: _, ...planned } = await run.step('request.plan', 'plan', { order, confirm: null });
+    return { protocol: 'plan', ...planned };
   });
 }

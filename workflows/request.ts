@@ -16,7 +16,7 @@ export async function request(order: RequestOrder): Promise<RestoreReport> {
   return run.conclude(async () => {
     checkRequest(order);
     const { confirm, deadlineMillis, ...asked } = order;
-    const planned = await run.step('request.plan', 'plan', { order, confirm });
+    const { confirmation: _, ...planned } = await run.step('request.plan', 'plan', { order, confirm });
     run.planned(planned.digest);
     run.enter('request.approve');
     await approval.awaited(planned.digest, confirm, deadlineMillis);

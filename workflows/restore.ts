@@ -17,6 +17,11 @@ export async function restore(order: RestoreOrder): Promise<RestoreReport> {
       await run.step('restore.gates', 'gates', { grant, plan });
       await run.step('restore.detach', 'detach', { grant, plan });
       await run.step('restore.in-use', 'inUse', { grant });
+      // Definitions may ask for a backup of what is about to be replaced
+      const kept =
+        plan.keep === undefined
+          ? {}
+          : await run.step('restore.keep', 'keepPresent', { grant, plan, requestedBy: order.requestedBy });
       // Nobody writes any more: what is compared now is what will be replaced
       const { seen } = await run.step('restore.compare', 'compare', { grant, plan });
       await run.critical('restore.fence', 'fence', { grant, protocol: 'restore' });
@@ -34,6 +39,7 @@ export async function restore(order: RestoreOrder): Promise<RestoreReport> {
         store: order.store,
         planDigest: digest,
         rollbackPoint,
+        ...kept,
         epoch,
         ...staged,
         steps: run.times(),

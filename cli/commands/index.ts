@@ -12,6 +12,7 @@ import { planCommand } from './plan.js';
 import { recoverCommand } from './recover.js';
 import { restoreCommand } from './restore.js';
 import { rollbackCommand } from './rollback.js';
+import { scheduleCommand } from './schedule.js';
 import { showCommand } from './show.js';
 import { statusCommand } from './status.js';
 import { upCommand } from './up.js';
@@ -34,6 +35,7 @@ export const COMMANDS: readonly (() => Command)[] = [
   statusCommand,
   watchCommand,
   cancelCommand,
+  scheduleCommand,
   lockCommand,
   completionCommand,
 ];

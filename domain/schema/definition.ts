@@ -2,8 +2,16 @@
 // default filled in. Strict: an unknown key is an error. Source: DESIGN.md "Words", docs/guides/definition.md.
 import { isAbsolute, normalize } from 'node:path/posix';
 import { z } from 'zod';
-import { HOOK_NAMES } from '../definition.js';
-import type { HookDefinition, HookName, RootDefinition, StoreDefinition } from '../definition.js';
+import { CONFIRMATIONS, HOOK_NAMES, SCHEDULED_PROTOCOLS } from '../definition.js';
+import type {
+  HookDefinition,
+  HookName,
+  LayoutDefinition,
+  RootDefinition,
+  ScheduleDefinition,
+  ScheduledProtocol,
+  StoreDefinition,
+} from '../definition.js';
 import { LIMITS } from '../limits.js';
 import { isStoreName } from '../protocol.js';
 
@@ -94,8 +102,48 @@ const hook = z.strictObject({
     .describe('the hook is killed, and has failed, after this'),
 });
 
+const schedule = z.strictObject({
+  cron: z.string().describe('minute, hour, day of the month, month, day of the week; six fields begin with seconds'),
+  timeZone: z.string().default('UTC').describe('name of the IANA data base, as Europe/Berlin'),
+  jitterSeconds: z
+    .number()
+    .int()
+    .min(0)
+    .max(86_400)
+    .default(0)
+    .describe('each start is delayed by a random part of it'),
+  catchUpSeconds: z
+    .number()
+    .int()
+    .min(10)
+    .max(366 * 86_400)
+    .default(LIMITS.catchUpSeconds)
+    .describe('what was missed while the engine was down is started if it is not older'),
+});
+
+const layout = z
+  .discriminatedUnion('name', [
+    z.strictObject({ name: z.literal('plain') }),
+    z.strictObject({
+      name: z.literal('helionyx').describe('docs/guides/helionyx.md'),
+      environment: z
+        .string()
+        .regex(/^[A-Za-z0-9][A-Za-z0-9_.-]*$/)
+        .describe('the environment, as the application calls it in ENV'),
+      directory: absolutePath.describe('where the application runs: relative paths of its settings begin there'),
+      settings: absolutePath
+        .exactOptional()
+        .describe(
+          "file of the application's settings, of which only those that are no secrets are read; `<directory>/.env`",
+        ),
+    }),
+  ])
+  .describe('how a backup lies on disk');
+
 /** Marks what is wrong with the definition as a whole: it may only follow from a mistake elsewhere in it. */
 const WHOLE = { whole: true };
+
+const HELIONYX_ROOTS = ['events', 'projections'];
 
 export const storeDefinitionSchema = z
   .strictObject({
@@ -105,12 +153,23 @@ export const storeDefinitionSchema = z
       .record(storeName, root)
       .refine((roots) => Object.keys(roots).length > 0, 'must name at least one root')
       .describe('directories that are protected, by a name of your own'),
+    layout: layout.prefault({ name: 'plain' }),
+    confirmation: z
+      .enum(CONFIRMATIONS)
+      .default('plan')
+      .describe(
+        'what approves a restore: plan, the digest of its plan; typed, `yes` at a terminal, elsewhere CONFIRM_LIVE=YES; none, asking for it',
+      ),
     hooks: z
       .partialRecord(z.enum(HOOK_NAMES), hook)
       .default({})
       .describe(
         'commands that stop, start or ask the application; quiesce and resume, detach and attach come together',
       ),
+    schedules: z
+      .partialRecord(z.enum(SCHEDULED_PROTOCOLS), schedule)
+      .default({})
+      .describe('what `holdfast schedule apply` has the engine start by itself'),
     gates: z
       .strictObject({
         version: z
@@ -165,6 +224,10 @@ export const storeDefinitionSchema = z
           .default(LIMITS.rollbackPointsMax)
           .describe('so many rollback points are kept'),
         daysMax: z.number().positive().default(LIMITS.rollbackDaysMax).describe('for so long; the newest one always'),
+        destination: absolutePath
+          .nullable()
+          .default(null)
+          .describe('directory that receives a backup of the present state before a restore replaces it'),
       })
       .prefault({})
       .describe('the states that restores have replaced'),
@@ -208,6 +271,21 @@ export const storeDefinitionSchema = z
     if (gated && definition.hooks.version === undefined) {
       context.addIssue({ code: 'custom', params: WHOLE, path: ['gates'], message: 'a gate needs the hook `version`' });
     }
+    const names = Object.keys(definition.roots).sort().join();
+    if (definition.layout.name === 'helionyx' && names !== HELIONYX_ROOTS.join())
+      context.addIssue({
+        code: 'custom',
+        params: WHOLE,
+        path: ['roots'],
+        message: `layout \`helionyx\` has the roots ${HELIONYX_ROOTS.join(' and ')}`,
+      });
+    if (definition.rollback.destination === definition.backup.destination)
+      context.addIssue({
+        code: 'custom',
+        params: WHOLE,
+        path: ['rollback', 'destination'],
+        message: 'must not be the destination of the backups',
+      });
   });
 
 export type StoreDefinitionInput = z.input<typeof storeDefinitionSchema>;
@@ -237,6 +315,26 @@ export function toStoreDefinition(parsed: z.output<typeof storeDefinitionSchema>
     const given = parsed.hooks[name];
     if (given !== undefined) hooks[name] = given;
   }
-  const roots: RootDefinition[] = Object.entries(parsed.roots).map(([name, entry]) => ({ name, ...entry }));
-  return { store: parsed.store, roots, hooks, gates: parsed.gates, backup: parsed.backup, rollback: parsed.rollback };
+  const layout = toLayout(parsed.layout);
+  const roots: RootDefinition[] = Object.entries(parsed.roots).map(([name, entry]) => ({
+    name,
+    ...entry,
+    trees: entry.trees.map((each) => ({ ...each, exclude: [...each.exclude, ...neverCaptured(layout)] })),
+  }));
+  const schedules: Partial<Record<ScheduledProtocol, ScheduleDefinition>> = {};
+  for (const protocol of SCHEDULED_PROTOCOLS) {
+    const given = parsed.schedules[protocol];
+    if (given !== undefined) schedules[protocol] = given;
+  }
+  const { store, confirmation, gates, backup, rollback } = parsed;
+  return { store, roots, layout, confirmation, hooks, schedules, gates, backup, rollback };
+}
+
+function toLayout(parsed: z.output<typeof layout>): LayoutDefinition {
+  return parsed.name === 'plain' ? parsed : { ...parsed, settings: parsed.settings ?? `${parsed.directory}/.env` };
+}
+
+/** Clause H-6: files of secrets never get into an artefact of this layout. */
+function neverCaptured({ name }: LayoutDefinition): readonly string[] {
+  return name === 'helionyx' ? ['**/.env*', '**/.env*/**'] : [];
 }

@@ -1,5 +1,6 @@
 // The zod schema of manifest.json. A manifest comes from outside: it is parsed strictly before any field of it is used.
 import { z } from 'zod';
+import { LAYOUT_NAMES } from '../definition.js';
 import { MANIFEST_FORMAT } from '../manifest.js';
 import type { Manifest } from '../manifest.js';
 
@@ -47,7 +48,7 @@ const facts = {
 
 export const manifestSchema = z.strictObject({
   format: z.literal(MANIFEST_FORMAT),
-  layout: z.literal('plain'),
+  layout: z.enum(LAYOUT_NAMES),
   backupId: z.uuid(),
   number: z.number().int().min(1),
   operation: z.uuid(),
@@ -90,4 +91,5 @@ export const manifestSchema = z.strictObject({
     }),
   ),
   entries: z.array(entry),
+  documents: z.exactOptional(z.array(z.strictObject({ name: z.string(), sha256 }))),
 }) satisfies z.ZodType<Manifest, unknown>;

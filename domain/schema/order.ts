@@ -52,6 +52,7 @@ export const planSchema = z.strictObject({
   roots: z.array(
     z.strictObject({ root: z.string(), path: z.string(), mode: z.enum(['root', 'entries']), why: z.string() }),
   ),
+  keep: z.exactOptional(z.strictObject({ destination: z.string() })),
   hooks: z.array(z.string()),
   gates: z.strictObject({ version: z.string(), modules: z.string() }),
   definitionSha256: sha256,

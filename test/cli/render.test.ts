@@ -6,7 +6,7 @@ import type { Progress } from '../../domain/protocol.js';
 
 test('with --json each progress says whose it is, and an equal one of the next run is told as well', () => {
   const told: object[] = [];
-  const output = createOutput({ json: true, quiet: false });
+  const output = createOutput({ json: true, quiet: false, verbose: false });
   const renderer = createRenderer({ ...output, event: (type, fact) => told.push({ type, ...fact }) });
   const progress: Progress = {
     step: 'backup.lock',

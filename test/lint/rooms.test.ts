@@ -86,7 +86,7 @@ const PLANTS: readonly Plant[] = [
   },
   {
     file: 'definitions/planted.ts',
-    refused: ['../control/lock.js', '../artefacts/plain.js', 'better-sqlite3', '@temporalio/client'],
+    refused: ['../control/lock.js', '../artefacts/artefact.js', 'better-sqlite3', '@temporalio/client'],
     reason: 'definitions/ imports domain/, sqlite/ and files/: it knows what a store is, not what is done with it',
     allowed: ['yaml', '../files/errors.js', '../sqlite/shape.js', '../domain/schema/definition.js', 'node:fs/promises'],
   },

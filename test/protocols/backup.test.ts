@@ -19,7 +19,7 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { listArtefacts } from '../../artefacts/catalogue.js';
 import { STEPS } from '../../domain/steps.js';
 import { eventually, stopOf, useEngine } from '../support/engine.js';
-import { startWriter } from '../support/processes.js';
+import { startProgram, startWriter } from '../support/processes.js';
 import { requires } from '../support/requires.js';
 import { ITEMS, column, makeStore, sql } from '../support/store.js';
 
@@ -179,6 +179,26 @@ describe.skipIf(requires('temporal'))('backup', () => {
       // The line comes before the row, and the lock of the cut stops the writer at the row
       expect([rows, rows + 1]).toContain(log.length / 8);
       expect(readFileSync(store.path('log.txt'), 'utf8').startsWith(log)).toBe(true);
+    }
+    await writer.stop();
+  });
+
+  test('backup.snapshot: policy append without a database, logs that are written one after the other are of one instant', async () => {
+    const store = makeStore(engine(), 'logs', {
+      contents: {},
+      files: { first: '', second: '' },
+      databases: [],
+      trees: [{ path: '.', policy: 'append' }],
+    });
+    const append = `cd '${store.root}'; echo begun; while :; do echo x >> first; echo x >> second; sleep 0.002; done`;
+    const writer = await startProgram('/bin/sh', '-c', append);
+    for (let round = 0; round < 3; round += 1) {
+      const { artefact } = await store.backup();
+      const [first = 0, second = 0] = ['first', 'second'].map(
+        (name) => statSync(join(artefact, 'data/data', name)).size,
+      );
+      expect(first).toBeGreaterThan(0);
+      expect([first, first - 2]).toContain(second);
     }
     await writer.stop();
   });

@@ -15,7 +15,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { assertTreeMatches, readArtefact } from '../../artefacts/plain.js';
+import { assertTreeMatches, readArtefact } from '../../artefacts/artefact.js';
 import { raiseFence } from '../../control/fence.js';
 import { withControlDatabase } from '../../control/control-database.js';
 import { assertGate } from '../../control/status.js';

@@ -7,7 +7,7 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { membersOf } from '../../activities/members.js';
 import { assertSpace } from '../../activities/stage.js';
 import { assertNothingChanged, copyTrees } from '../../activities/trees.js';
-import { beginArtefact, dataPath } from '../../artefacts/plain.js';
+import { beginArtefact, capturePath } from '../../artefacts/artefact.js';
 import { roomOf } from '../../control/store-room.js';
 import type { StoreRoom } from '../../control/store-room.js';
 import type { FileEntry } from '../../domain/manifest.js';
@@ -52,7 +52,7 @@ describe('backup.snapshot: a file that appears in an immutable tree during the c
       instant,
       new AbortController().signal,
     );
-    expect(readFileSync(dataPath(partial, { root: 'data', path: 'added' }), 'utf8')).toBe('half');
+    expect(readFileSync(capturePath(partial, { root: 'data', path: 'added' }), 'utf8')).toBe('half');
     return { live, check: () => assertNothingChanged(room, before, listed) };
   }
 

@@ -35,6 +35,7 @@ export interface StoreOptions extends Omit<RootInput, 'path'> {
   readonly gates?: StoreDefinitionInput['gates'];
   readonly backup?: Partial<StoreDefinitionInput['backup']>;
   readonly rollback?: StoreDefinitionInput['rollback'];
+  readonly schedules?: StoreDefinitionInput['schedules'];
   /** Files of the root by relative path; `*.db` are made by `databases` instead. */
   readonly files?: Readonly<Record<string, string>>;
   /** SQL by relative path of the database. */
@@ -119,6 +120,7 @@ export class TestStore {
       gates,
       backup,
       rollback,
+      schedules,
       hooks = ['detach', 'attach'],
       hookTimeoutSeconds = 30,
     } = this.#options;
@@ -141,6 +143,7 @@ export class TestStore {
       backup: { destination: this.destination, ...backup },
       ...(gates === undefined ? {} : { gates }),
       ...(rollback === undefined ? {} : { rollback }),
+      ...(schedules === undefined ? {} : { schedules }),
     };
     // JSON is YAML
     const path = join(this.#engine.definitionsDirectory, `${this.name}.yaml`);

@@ -61,6 +61,8 @@ export interface Run {
   /** Says that a step has begun which is no activity: it waits, or is another run's. */
   enter(id: StepId): void;
   waiting(): void;
+  /** The run ends well without having done what it was started for. */
+  skipped(): void;
   planned(digest: string): void;
   /** The backup that the run is about, for whoever searches. */
   concerns(backupId: string): void;
@@ -154,7 +156,10 @@ export function beginProtocol(protocol: Protocol, order: Order): Run {
     always: (id, name, input) => insist(id, name, input),
     async exclusive(body) {
       assertExecutionId(order);
-      assert(protocol !== 'request' && protocol !== 'verify', 'only protocols that change something take the lock');
+      assert(
+        protocol !== 'request' && protocol !== 'verify' && protocol !== 'scheduled',
+        'only protocols that change something take the lock',
+      );
       let held: LockGrant | null = null;
       try {
         const grant = await call(`${protocol}.lock`, 'lock', { protocol }, STEP);
@@ -180,7 +185,7 @@ export function beginProtocol(protocol: Protocol, order: Order): Run {
           { key: OUTCOME, value: outcome },
         ]);
         const result = await body();
-        become('done');
+        if (outcome !== 'skipped') become('done');
         return result;
       } catch (error) {
         const failure = asStop(error, String(host));
@@ -198,6 +203,7 @@ export function beginProtocol(protocol: Protocol, order: Order): Run {
       show();
     },
     waiting: () => become('waiting'),
+    skipped: () => become('skipped'),
     planned(digest) {
       planDigest = digest;
     },

@@ -1,10 +1,11 @@
-// Layout `plain` against the real filesystem: what is not exactly what the manifest lists is a STOP of its own.
+// Artefacts of layout `plain` against the real filesystem: what is not exactly what the manifest lists is a STOP of its own.
 import Database from 'better-sqlite3';
 import { appendFile, mkdir, mkdtemp, readdir, rename, rm, symlink, unlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { backupName, listArtefacts, newestArtefact, nextNumber, resolveArtefact } from '../../artefacts/catalogue.js';
+import { listArtefacts, newestArtefact, resolveArtefact } from '../../artefacts/catalogue.js';
+import { backupName, nextNumber } from '../../artefacts/names.js';
 import {
   assertTreeMatches,
   beginArtefact,
@@ -13,7 +14,7 @@ import {
   partialName,
   publishArtefact,
   readArtefact,
-} from '../../artefacts/plain.js';
+} from '../../artefacts/artefact.js';
 import { MANIFEST_FORMAT } from '../../domain/manifest.js';
 import type { Manifest, ManifestEntry } from '../../domain/manifest.js';
 import { Stop } from '../../domain/stop.js';
@@ -101,6 +102,8 @@ async function codeOf(work: Promise<unknown>): Promise<string> {
   }
   return 'passes';
 }
+
+const numberAfter = (directory: string): Promise<number> => nextNumber(directory, 'plain', '2026-01-02T03:04:05.000Z');
 
 const matches = async (path: string): Promise<string> => codeOf(readArtefact(path).then(assertTreeMatches));
 
@@ -250,21 +253,21 @@ describe('the catalogue', () => {
   });
 
   test('numbers a backup one above the highest, whichever store has it and whatever else lies there', async () => {
-    expect(await nextNumber(destination)).toBe(4);
+    expect(await numberAfter(destination)).toBe(4);
     await mkdir(join(destination, '.partial-shop.x.000009-20260102T030405Z-0b6f1f8e'));
     await mkdir(join(destination, '20990102T030405Z-0b6f1f8e'));
-    expect(await nextNumber(destination)).toBe(4);
-    expect(await nextNumber(join(destination, 'none'))).toBe(1);
+    expect(await numberAfter(destination)).toBe(4);
+    expect(await numberAfter(join(destination, 'none'))).toBe(1);
   });
 
   test('leaves a directory that no number can follow out of the numbers, or refuses to number a backup after it', async () => {
     // More digits than a number is exact with: no name that is given to backups
     await mkdir(join(destination, '9007199254740991-20260102T030405Z-0b6f1f8e'));
-    expect(await nextNumber(destination)).toBe(4);
+    expect(await numberAfter(destination)).toBe(4);
     await mkdir(join(destination, '999999999999998-20260102T030405Z-0b6f1f8e'));
-    expect(await nextNumber(destination)).toBe(999_999_999_999_999);
+    expect(await numberAfter(destination)).toBe(999_999_999_999_999);
     await mkdir(join(destination, '999999999999999-20260102T030405Z-0b6f1f8e'));
-    expect(await codeOf(nextNumber(destination))).toBe('manifest_invalid');
+    expect(await codeOf(numberAfter(destination))).toBe('manifest_invalid');
   });
 
   test('orders by number: a backup that was made while the clock was ahead is `latest` until the next one', async () => {

@@ -1,6 +1,6 @@
-// Layout `plain`: a backup as a directory that anyone can read. `data/<root>/<path>` holds the bytes, manifest.json
-// says what they are, manifest.json.sig is the slot of its signature. A directory without manifest.json is not a backup.
-// Written under a hidden name and published by one rename; the manifest is the last file written (F-18, SM-9).
+// An artefact: a backup as a directory that anyone can read. The roots lie where its layout has them (layout.ts; `plain`:
+// `data/<root>/<path>`), manifest.json says what they are, manifest.json.sig is the slot of its signature. A directory
+// without manifest.json is not a backup. Written under a hidden name and published by one rename (F-18, SM-9).
 import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
 import { mkdir, open, readdir, stat } from 'node:fs/promises';
@@ -22,10 +22,8 @@ import { translateErrno } from '../files/errors.js';
 import { assertNoDuplicates, assertRelativePath } from '../files/safe-path.js';
 import { CONTROL_NAME, walkTree } from '../files/walk.js';
 import type { WalkedEntry } from '../files/walk.js';
-
-export const MANIFEST_NAME = 'manifest.json';
-export const SIGNATURE_NAME = 'manifest.json.sig';
-export const DATA_NAME = 'data';
+import { assertChecksums, digestsOf, formatChecksums } from './checksums.js';
+import { CHECKSUMS_NAME, DATA_NAME, LAYOUTS, MANIFEST_NAME, arrangeRoots, besideRoots, entryPath } from './layout.js';
 
 /**
  * Hidden: what is not published is never listed. Names its store and, by the begin of a digest, its host, because both
@@ -33,6 +31,12 @@ export const DATA_NAME = 'data';
  */
 export function partialName(store: string, host: string, name: string): string {
   return `.partial-${store}.${createHash('sha256').update(host).digest('hex').slice(0, 16)}.${name}`;
+}
+
+/** A file of a layout, with what is in it. */
+export interface Document {
+  readonly name: string;
+  readonly text: string;
 }
 
 export interface Artefact {
@@ -43,9 +47,16 @@ export interface Artefact {
   readonly manifestSha256: string;
 }
 
+type Place = Pick<ManifestEntry, 'root' | 'path'>;
+
 /** Where an entry's bytes are inside an artefact. */
-export function dataPath(artefact: string, entry: { readonly root: string; readonly path: string }): string {
-  return entry.path === '.' ? join(artefact, DATA_NAME, entry.root) : join(artefact, DATA_NAME, entry.root, entry.path);
+export function dataPath({ path, manifest }: Pick<Artefact, 'path' | 'manifest'>, entry: Place): string {
+  return join(path, entryPath(manifest.layout, entry));
+}
+
+/** Where an entry's bytes are captured, before its artefact is published. */
+export function capturePath(partial: string, entry: Place): string {
+  return join(partial, DATA_NAME, entry.root, entry.path);
 }
 
 /**
@@ -129,6 +140,9 @@ async function readManifestBytes(path: string): Promise<Buffer> {
 
 /** What the schema can't say: paths are safe and single, every file has its directory, every database its entry. */
 function assertConsistent(path: string, manifest: Manifest): void {
+  const documents = (manifest.documents ?? []).map(({ name }) => name);
+  if (documents.join() !== LAYOUTS[manifest.layout].documents.join())
+    throw new Stop('manifest_invalid', `the documents are not those of layout ${manifest.layout}`, { path, documents });
   const kinds = new Map<string, ManifestEntry['type']>();
   for (const entry of manifest.entries) {
     assertRelativePath(entry.root);
@@ -169,16 +183,16 @@ function assertConsistent(path: string, manifest: Manifest): void {
  * @throws Stop file_missing, file_extra, symlink_found, special_file_found, checksum_mismatch (another size)
  */
 export async function assertTreeMatches(artefact: Artefact): Promise<void> {
-  const expected = new Map<string, ManifestEntry>();
-  for (const entry of artefact.manifest.entries)
-    expected.set(entry.path === '.' ? `${DATA_NAME}/${entry.root}` : `${DATA_NAME}/${entry.root}/${entry.path}`, entry);
+  const { manifest } = artefact;
+  const expected = new Map(manifest.entries.map((entry) => [entryPath(manifest.layout, entry), entry]));
+  const beside = new Set(besideRoots(manifest.layout));
   const missing = new Set(expected.keys());
   for (const found of await walkTree(artefact.path, { detectDatabases: false })) {
-    if (['.', DATA_NAME, MANIFEST_NAME, SIGNATURE_NAME].includes(found.path)) continue;
     const entry = expected.get(found.path);
     const place = { path: artefact.path, entry: found.path };
     if (found.kind === 'symlink') throw new Stop('symlink_found', `${found.path} is a symbolic link`, place);
     if (found.kind === 'special') throw new Stop('special_file_found', `${found.path} is a special file`, place);
+    if (beside.has(found.path)) continue;
     if (entry === undefined && isTraceOfReading(found, expected)) continue;
     if (entry === undefined) throw new Stop('file_extra', `${found.path} is not in the manifest`, place);
     if ((entry.type === 'directory') !== (found.kind === 'directory'))
@@ -199,6 +213,7 @@ export async function assertTreeMatches(artefact: Artefact): Promise<void> {
       missing: [...missing].slice(0, 5),
       count: missing.size,
     });
+  if (LAYOUTS[manifest.layout].hasChecksums) await assertChecksums(artefact.path, manifest, artefact.manifestSha256);
 }
 
 /**
@@ -245,8 +260,9 @@ async function namesIn(directory: string): Promise<readonly string[]> {
 }
 
 /**
- * Writes the manifest, makes everything durable, and publishes by one rename that replaces nothing.
- * @returns the digest of manifest.json
+ * Writes the manifest and what the layout has beside it, makes everything durable, and publishes by one rename that
+ * replaces nothing.
+ * @param documents those that the manifest names
  * @throws Stop target_exists, no_space, io_error; manifest_invalid and path_unsafe for what could not be read again
  */
 export async function publishArtefact(
@@ -254,24 +270,19 @@ export async function publishArtefact(
   destination: string,
   name: string,
   manifest: Manifest,
+  documents: readonly Document[] = [],
 ): Promise<Artefact> {
   const bytes = Buffer.from(jsonWithin(partial, manifest));
+  const manifestSha256 = createHash('sha256').update(bytes).digest('hex');
   // A backup that nobody could read again is none
   parseManifest(partial, bytes);
+  await arrangeRoots(partial, manifest.layout);
   await syncFilesystem(partial);
+  for (const document of documents) await writeFileDurable(join(partial, document.name), document.text, 0o600);
+  if (LAYOUTS[manifest.layout].hasChecksums)
+    await writeFileDurable(join(partial, CHECKSUMS_NAME), formatChecksums(digestsOf(manifest, manifestSha256)), 0o600);
   await writeFileDurable(join(partial, MANIFEST_NAME), bytes, 0o600);
   const path = join(destination, name);
   await renameDurable(partial, path);
-  return { path, manifest, manifestSha256: createHash('sha256').update(bytes).digest('hex') };
-}
-
-/** Names of published artefacts in a destination. */
-export async function artefactNames(destination: string): Promise<readonly string[]> {
-  try {
-    const entries = await readdir(destination, { withFileTypes: true });
-    return entries.filter((entry) => entry.isDirectory() && !entry.name.startsWith('.')).map((entry) => entry.name);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
-    throw translateErrno(error, { path: destination });
-  }
+  return { path, manifest, manifestSha256 };
 }

@@ -1,0 +1,108 @@
+// The documents of a layout: what stands beside the roots of an artefact, made from the application's settings. Only
+// settings that are named here are read, and none that looks like a secret is written down (clauses H-2, H-3, H-6).
+import { execFile } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import { basename, dirname, relative, resolve } from 'node:path';
+import { parseEnv, promisify } from 'node:util';
+import type { Document } from '../artefacts/artefact.js';
+import type { LayoutDefinition, StoreDefinition } from '../domain/definition.js';
+import { LIMITS } from '../domain/limits.js';
+import { compactInstant } from '../domain/names.js';
+import { findSecret } from '../domain/secrets.js';
+import { Stop } from '../domain/stop.js';
+import { translateErrno } from '../files/errors.js';
+import { listedBy } from '../files/members.js';
+
+type Helionyx = Extract<LayoutDefinition, { name: 'helionyx' }>;
+
+/** What config.json holds, in this order; of the last three the application knows what to do without. */
+const SETTINGS = ['ENV', 'EVENT_STORE_PATH', 'PROJECTIONS_DB_PATH', 'API_HOST', 'API_PORT', 'LOG_LEVEL'] as const;
+const REQUIRED = ['ENV', 'EVENT_STORE_PATH', 'PROJECTIONS_DB_PATH'] as const;
+type Settings = Readonly<Record<(typeof SETTINGS)[number], string | null>>;
+
+/**
+ * The documents of a backup that was made at an instant; none for layout `plain`.
+ * @throws Stop settings_invalid, secret_found
+ */
+export async function documentsOf(definition: StoreDefinition, createdAt: string): Promise<readonly Document[]> {
+  const { layout } = definition;
+  if (layout.name === 'plain') return [];
+  const settings = await readSettings(layout);
+  assertSameStore(definition, layout, settings);
+  const meta = {
+    env: layout.environment,
+    backup_id: compactInstant(createdAt),
+    created_at_utc: createdAt,
+    git_commit: await commitOf(layout.directory),
+  };
+  return [
+    { name: 'meta.json', text: `${JSON.stringify(meta, null, 2)}\n` },
+    { name: 'config.json', text: `${JSON.stringify(settings, null, 2)}\n` },
+  ];
+}
+
+async function readSettings({ settings: path }: Helionyx): Promise<Settings> {
+  let text: string;
+  try {
+    text = await readFile(path, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT')
+      throw new Stop('settings_invalid', `${path} does not exist`, { path });
+    throw translateErrno(error, { path });
+  }
+  const given = parseEnv(text);
+  const settings = Object.fromEntries(SETTINGS.map((name) => [name, given[name] ?? null])) as Settings;
+  for (const name of REQUIRED)
+    if (settings[name] === null || settings[name] === '')
+      throw new Stop('settings_invalid', `${path} does not say ${name}`, { path, setting: name });
+  const secret = findSecret(settings);
+  if (secret !== null)
+    throw new Stop('secret_found', `${secret.name} of ${path} looks like a secret: ${secret.why}`, {
+      path,
+      setting: secret.name,
+    });
+  return settings;
+}
+
+/** A backup that says it is of one environment and holds another's files would be restored over the wrong one. */
+function assertSameStore({ roots }: StoreDefinition, layout: Helionyx, settings: Settings): void {
+  const placeOf = (name: string): string => roots.find((root) => root.name === name)?.path ?? '';
+  const database = resolve(layout.directory, settings.PROJECTIONS_DB_PATH ?? '');
+  const projections = roots.find((root) => root.name === 'projections');
+  const facts: readonly [name: keyof Settings, expected: string, found: string][] = [
+    ['ENV', layout.environment, settings.ENV ?? ''],
+    ['EVENT_STORE_PATH', placeOf('events'), resolve(layout.directory, settings.EVENT_STORE_PATH ?? '')],
+    ['PROJECTIONS_DB_PATH', placeOf('projections'), dirname(database)],
+  ];
+  for (const [setting, expected, found] of facts)
+    if (found !== expected)
+      throw new Stop(
+        'settings_invalid',
+        `${setting} of ${layout.settings} is ${found}, the definition says ${expected}`,
+        {
+          path: layout.settings,
+          setting,
+          expected,
+          found,
+        },
+      );
+  if (projections === undefined || listedBy(projections)(relative(projections.path, database))) return;
+  throw new Stop('settings_invalid', `the definition does not list the database ${basename(database)}`, {
+    path: layout.settings,
+    setting: 'PROJECTIONS_DB_PATH',
+  });
+}
+
+/** null where it can't be told: the application may have been deployed without its repository. */
+async function commitOf(directory: string): Promise<string | null> {
+  try {
+    const { stdout } = await promisify(execFile)('git', ['-C', directory, 'rev-parse', '--verify', 'HEAD'], {
+      timeout: LIMITS.gitTimeoutMillis,
+      env: { PATH: process.env['PATH'], HOME: process.env['HOME'], GIT_CONFIG_NOSYSTEM: '1' },
+    });
+    return /^[0-9a-f]{40,64}$/.test(stdout.trim()) ? stdout.trim() : null;
+  } catch (error) {
+    if (error instanceof Error && 'code' in error) return null;
+    throw error;
+  }
+}
