@@ -8,6 +8,7 @@ import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { StoreDefinitionInput } from '../domain/schema/definition.js';
+import type { Progress } from '../domain/protocol.js';
 import { supervisorPaths } from '../client/state-directory.js';
 import type { EngineReady } from '../client/supervisor-link.js';
 import { endProcess, processesWith } from '../workers/processes.js';
@@ -20,12 +21,19 @@ const LINGER_MILLIS_MAX = 20_000;
 const END_MILLIS_MAX = 5_000;
 const CLI = fileURLToPath(new URL('../cli/main.js', import.meta.url));
 
+/** A line of progress, with when it came. */
+export interface ProgressLine extends Progress {
+  /** Since the command began. */
+  readonly atSeconds: number;
+}
+
 export interface Answer<Report> {
   /** From the command's start to its exit. */
   readonly seconds: number;
   readonly report: Report;
   readonly workflowId: string;
   readonly runId: string;
+  readonly progress: readonly ProgressLine[];
 }
 
 export class Installation {
@@ -103,19 +111,22 @@ export class Installation {
 
   /** Runs a command of the CLI that carries out a protocol. */
   async command<Report>(...argv: readonly string[]): Promise<Answer<Report>> {
-    const { seconds, stdout } = await run([process.execPath, CLI, ...argv, '--json'], {
+    const begin = performance.now();
+    const lines: Record<string, unknown>[] = [];
+    const { seconds } = await run([process.execPath, CLI, ...argv, '--json'], {
       environment: this.environment,
+      onLine: (line) => {
+        const atSeconds = (performance.now() - begin) / 1000;
+        lines.push({ ...(JSON.parse(line) as object), atSeconds });
+      },
     });
-    const lines = stdout
-      .trim()
-      .split('\n')
-      .map((line) => JSON.parse(line) as Record<string, unknown>);
     const started = lines.find(({ type }) => type === 'started');
     return {
       seconds,
       report: lines.at(-1) as Report,
       workflowId: String(started?.workflowId),
       runId: String(started?.runId),
+      progress: lines.filter(({ type }) => type === 'progress') as unknown as ProgressLine[],
     };
   }
 

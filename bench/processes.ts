@@ -1,13 +1,14 @@
 // Runs commands and watches processes from outside, by /proc: wall time, CPU, peak of resident memory.
 import { spawn } from 'node:child_process';
 import { readFileSync, readdirSync } from 'node:fs';
+import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { endsWithUs, throwIfInterrupted } from './interrupt.js';
 
 const POLL_MILLIS = 100;
 const TICKS_PER_SECOND = 100;
 /** A command that takes longer is stuck, and a benchmark has no figure for that. */
-const RUN_MILLIS_MAX = 10 * 60_000;
+const RUN_MILLIS_MAX = 20 * 60_000;
 
 export interface Finished {
   readonly seconds: number;
@@ -19,7 +20,12 @@ export type Environment = Readonly<Record<string, string | undefined>>;
 /** Runs a command to its end. @throws Error with its stderr when it fails; Interrupted */
 export async function run(
   argv: readonly string[],
-  options: { readonly environment?: Environment; readonly directory?: string } = {},
+  options: {
+    readonly environment?: Environment;
+    readonly directory?: string;
+    /** Is given each line of stdout as it comes. */
+    readonly onLine?: (line: string) => void;
+  } = {},
 ): Promise<Finished> {
   const [program, ...rest] = argv;
   if (program === undefined) throw new Error('a command has a program');
@@ -36,6 +42,7 @@ export async function run(
   let stdout = '';
   let stderr = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
+  if (options.onLine !== undefined) createInterface({ input: child.stdout }).on('line', options.onLine);
   child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
   const status = await new Promise<number | string>((resolve, reject) => {
     child.once('error', reject);

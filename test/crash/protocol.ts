@@ -6,7 +6,8 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'vitest';
-import { artefactNames, assertTreeMatches, dataPath, readArtefact } from '../../artefacts/plain.js';
+import { assertTreeMatches, dataPath, readArtefact } from '../../artefacts/artefact.js';
+import { artefactNames } from '../../artefacts/names.js';
 import { recoverStore } from '../../control/recovery.js';
 import { openStoreRoom } from '../../control/store-room.js';
 import type { HookName } from '../../domain/definition.js';
@@ -143,7 +144,7 @@ async function crash(engine: TestEngine, store: TestStore, victim: Victim, point
 }
 
 /** Nothing is held, fenced, staged or half-made; the application runs; each published backup is what it says. */
-async function assertSound(store: TestStore): Promise<void> {
+export async function assertSound(store: TestStore): Promise<void> {
   expect(store.leftovers()).toEqual([]);
   const control = readdirSync(store.controlDirectory);
   expect(control.filter((name) => name.endsWith('.tmp'))).toEqual([]);
@@ -163,7 +164,7 @@ async function assertSound(store: TestStore): Promise<void> {
       if (entry.type === 'directory') continue;
       expect(
         createHash('sha256')
-          .update(readFileSync(dataPath(artefact.path, entry)))
+          .update(readFileSync(dataPath(artefact, entry)))
           .digest('hex'),
       ).toBe(entry.sha256);
     }
@@ -172,7 +173,7 @@ async function assertSound(store: TestStore): Promise<void> {
 }
 
 /** All members by their contents, and what lies outside them. */
-function contentOf(store: TestStore): string {
+export function contentOf(store: TestStore): string {
   const files = readdirSync(store.root, { recursive: true, encoding: 'utf8', withFileTypes: true })
     .filter((entry) => entry.isFile() && !entry.parentPath.includes('/.holdfast') && !/-(?:wal|shm)$/.test(entry.name))
     .map((entry) => join(entry.parentPath, entry.name).slice(store.root.length + 1))

@@ -4,7 +4,7 @@
 import { fork, spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, openSync, readSync, writeFileSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, readSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -88,6 +88,39 @@ export class Victim {
       strace.kill('SIGTERM');
       await this.#releasing(exited);
       void over;
+    }
+  }
+
+  /**
+   * Lets the `nth` of some system calls fail, in each thread that the worker and its children have or start, until `work`
+   * is over.
+   * @returns what came of the work, and the calls that failed
+   */
+  async failing<T>(
+    { calls, error, nth }: { readonly calls: string; readonly error: string; readonly nth: number },
+    work: () => Promise<T>,
+  ): Promise<{ readonly result: T; readonly failed: readonly string[] }> {
+    const path = join(this.#directory, `${this.host}.strace`);
+    writeFileSync(path, '');
+    const inject = `inject=${calls}:error=${error}:when=${nth}`;
+    const strace = spawn(
+      'strace',
+      ['-f', '-y', '-p', String(this.pid), '-o', path, '-e', `trace=${calls}`, '-e', inject],
+      { stdio: ['ignore', 'ignore', 'pipe'] },
+    );
+    const exited = once(strace, 'exit');
+    await attached(strace, exited);
+    try {
+      const result = await work();
+      return {
+        result,
+        failed: readFileSync(path, 'utf8')
+          .split('\n')
+          .filter((line) => line.includes('(INJECTED)')),
+      };
+    } finally {
+      strace.kill('SIGTERM');
+      await exited;
     }
   }
 

@@ -1,0 +1,121 @@
+// The system refuses the n-th read, write or rename of a protocol, for n = 1, 2, … until none is refused any more: each
+// time the protocol ends in a STOP with the store as it was, or as it should be; never in a defect, never in between.
+import { describe, expect, test } from 'vitest';
+import type { RestoreReport } from '../../domain/protocol.js';
+import { Stop } from '../../domain/stop.js';
+import { useEngine } from '../support/engine.js';
+import { requires } from '../support/requires.js';
+import { ITEMS, LATEST, TestStore } from '../support/store.js';
+import { assertSound, contentOf, crashEvery } from './protocol.js';
+import { Victim } from './victim.js';
+
+/** Calls that only files are asked for: the loop that the worker itself runs on must go on. */
+const CALLS = {
+  EIO: 'pread64,pwrite64,fsync,fdatasync,syncfs,rename,renameat,renameat2,link,linkat,unlink,unlinkat,mkdir,rmdir,getdents64',
+  ENOSPC: 'pwrite64,ftruncate,rename,renameat,renameat2,link,linkat,mkdir',
+} as const;
+
+/** Not what the tracer stands in the way of, and how long that takes. */
+const PATIENCE = { requestedBy: 'test', heartbeatTimeoutMillis: 30_000 } as const;
+
+describe.skipIf(requires('temporal', 'strace'))('a system that refuses', () => {
+  const engine = useEngine();
+
+  /** @returns the STOP, or what was reported */
+  async function endOf<T>(work: Promise<T>): Promise<T | Stop> {
+    try {
+      return await work;
+    } catch (error) {
+      if (error instanceof Stop) return error;
+      throw error;
+    }
+  }
+
+  /** Tries each k-th n, from 1, until a run in which nothing was refused. */
+  async function refuseEverywhere(
+    protocol: 'backup' | 'restore',
+    error: keyof typeof CALLS,
+  ): Promise<{ readonly stops: Map<string, number>; readonly tried: number }> {
+    const name = `fault-${protocol}-${error.toLowerCase()}`;
+    const victim = await Victim.start(engine(), name);
+    const stops = new Map<string, number>();
+    try {
+      for (let nth = 1; ; nth += crashEvery()) {
+        const store = new TestStore(engine(), `${name}-${nth}`, {
+          hooks: ['detach', 'attach', 'quiesce', 'resume'],
+          contents: { 'a.db': ITEMS },
+          files: { 'files/one': 'one', 'keep.env': 'outside' },
+        });
+        const wanted = await begin(store, protocol);
+        const before = contentOf(store);
+        const { result, failed } = await victim.failing({ calls: CALLS[error], error, nth }, () =>
+          endOf(wanted.start(victim.host)),
+        );
+        const tried = `${protocol}, ${error} at ${nth}: ${failed.join('\n')}\n${result instanceof Stop ? result.message : 'done'}`;
+        await expectSound(store, before, wanted, result, tried);
+        store.forget();
+        if (failed.length === 0) return { stops, tried: Math.ceil(nth / crashEvery()) };
+        const code = result instanceof Stop ? result.code : 'done';
+        stops.set(code, (stops.get(code) ?? 0) + 1);
+      }
+    } finally {
+      await victim.end();
+    }
+  }
+
+  interface Wanted {
+    readonly start: (host: string) => Promise<RestoreReport | object>;
+    readonly after: string | null;
+  }
+
+  async function begin(store: TestStore, protocol: 'backup' | 'restore'): Promise<Wanted> {
+    const { holdfast } = engine();
+    if (protocol === 'backup')
+      return {
+        start: async (host) => (await holdfast.backup(store.name, { ...PATIENCE, host })).result(),
+        after: null,
+      };
+    const after = contentOf(store);
+    await store.backup();
+    store.addItem('four');
+    store.write('files/two', 'two');
+    const start = async (host: string): Promise<object> => {
+      const { digest } = await (await holdfast.plan(store.name, LATEST, { ...PATIENCE, host })).result();
+      return (await holdfast.restore(store.name, LATEST, digest, { ...PATIENCE, host })).result();
+    };
+    return { start, after };
+  }
+
+  async function expectSound(
+    store: TestStore,
+    before: string,
+    { after }: Wanted,
+    result: object,
+    tried: string,
+  ): Promise<void> {
+    const finished = !(result instanceof Stop) || result.details['settled'] === 'finished';
+    expect(contentOf(store), tried).toBe(after !== null && finished ? after : before);
+    try {
+      await assertSound(store);
+      await store.backup();
+      await assertSound(store);
+    } catch (error) {
+      throw new Error(tried, { cause: error });
+    }
+  }
+
+  test.each([
+    ['backup', 'EIO'],
+    ['backup', 'ENOSPC'],
+    ['restore', 'EIO'],
+    ['restore', 'ENOSPC'],
+  ] as const)(
+    'SM-9: the n-th call of a %s refused with %s, for each n: a STOP, and the store is the old or the new one',
+    { timeout: 1_800_000 },
+    async (protocol, error) => {
+      const { stops, tried } = await refuseEverywhere(protocol, error);
+      console.log(`${protocol}, ${error}: ${tried} tried: ${JSON.stringify(Object.fromEntries(stops))}`);
+      expect(stops.size).toBeGreaterThan(0);
+    },
+  );
+});
