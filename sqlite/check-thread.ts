@@ -76,6 +76,14 @@ function checkOpen(request: CheckRequest, place: string): DatabaseFacts {
   }
 }
 
+/** SQLITE_NOMEM and SQLITE_IOERR: a page that the system did not give is reported like one that is damaged. */
+const MACHINE_CODES: readonly number[] = [7, 10];
+
+function tellsOfTheMachine(message: unknown): boolean {
+  const code = /error code[ =]+(\d+)/.exec(String(message))?.[1];
+  return code !== undefined && MACHINE_CODES.includes(Number(code) & 0xff);
+}
+
 function requireIntegrity(connection: Database.Database, path: string): void {
   let messages: readonly unknown[];
   try {
@@ -91,6 +99,8 @@ function requireIntegrity(connection: Database.Database, path: string): void {
     );
   }
   if (messages.length !== 1 || messages[0] !== 'ok') {
+    if (messages.some(tellsOfTheMachine))
+      throw new Stop('io_error', 'the database cannot be read to its end', { path, messages });
     throw new Stop('integrity_failed', 'the database fails its integrity check', { path, messages });
   }
 }
