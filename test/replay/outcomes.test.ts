@@ -1,18 +1,21 @@
 // Replay: every protocol is brought to each of its ends on a real engine, and its history replays with the workflows of
 // now; so do the histories that earlier versions left in histories/. A run that waits for days for an approval goes on
 // after an upgrade only then. HOLDFAST_RECORD_HISTORIES=1 writes the histories of this version down, once, at a release.
+import { randomUUID } from 'node:crypto';
 import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { gunzipSync, gzipSync } from 'node:zlib';
-import type { WorkflowExecutionInfo } from '@temporalio/client';
+import type { WorkflowExecutionInfo, WorkflowHandle } from '@temporalio/client';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
 import { DefaultLogger, Runtime, Worker } from '@temporalio/worker';
 import { beforeAll, describe, expect, test } from 'vitest';
+import { asRefusal } from '../../client/protocols.js';
+import { WORKFLOW_QUEUE, scheduleId } from '../../domain/names.js';
 import { HOLDFAST_VERSION } from '../../domain/version.js';
 import { BUNDLE_PATH } from '../../workers/bundle.js';
 import { damagedCopy } from '../support/artefact.js';
-import { eventually, stopOf, useEngine } from '../support/engine.js';
+import { TEST_HOST, eventually, stopOf, useEngine } from '../support/engine.js';
 import { requires } from '../support/requires.js';
 import { LATEST, LATEST_POINT, TestStore } from '../support/store.js';
 import type { StoreOptions } from '../support/store.js';
@@ -20,6 +23,8 @@ import type { StoreOptions } from '../support/store.js';
 /** In the sources: what is recorded stays, whatever is built. */
 const RECORDED = 'test/replay/histories';
 const ASKED = { requestedBy: 'test' };
+/** Of a restore that backs up what it replaces. */
+const KEEPING = ' keeping';
 
 /** What ends how: `<workflow type> <outcome> <STOP code>`. A defect has no place here: none is known. */
 const ENDS = [
@@ -34,11 +39,16 @@ const ENDS = [
   'request stopped cancelled',
   'request stopped hook_failed',
   'restore done',
+  'restore done keeping',
   'restore stopped cancelled',
   'restore stopped hook_failed',
   'rollback done',
   'rollback stopped cancelled',
   'rollback stopped hook_failed',
+  'scheduled done',
+  'scheduled skipped',
+  'scheduled stopped cancelled',
+  'scheduled stopped hook_failed',
   'verify done',
   'verify stopped checksum_mismatch',
 ] as const;
@@ -73,10 +83,12 @@ describe.skipIf(requires('temporal'))('a history', () => {
     await stopOf((await holdfast.restore(store.name, LATEST, 'f'.repeat(64), ASKED)).result());
     await store.restore();
     await store.restore(LATEST_POINT);
+    await startScheduled(store).then(async (run) => run.result());
     for (const [hook, work] of [
       ['caches', () => store.restore()],
       ['detach', () => store.restore(LATEST_POINT)],
       ['quiesce', () => store.backup()],
+      ['quiesce', async () => (await startScheduled(store)).result().catch(refusal)],
     ] as const) {
       store.failHook(hook);
       await stopOf(work());
@@ -90,27 +102,57 @@ describe.skipIf(requires('temporal'))('a history', () => {
       const held = store.holdHook(hook);
       const run = await start();
       await held.held();
+      // Another one is at work
+      await (await startScheduled(store)).result();
       await run.cancel();
       await stopOf(run.result());
       held.letGo();
     }
+    const held = store.holdHook('quiesce');
+    const scheduled = await startScheduled(store);
+    await held.held();
+    await scheduled.cancel();
+    await stopOf(scheduled.result().catch(refusal));
+    held.letGo();
     store.define({ databases: [{ path: 'absent.db' }] });
     await stopOf(store.backup());
-    await collect(store);
+    await collect(
+      store,
+      ENDS.filter((end) => !end.endsWith(KEEPING)),
+    );
+    const keeping = new TestStore(engine(), 'replayed-keeping', {
+      rollback: { destination: join(engine().directory, 'kept') },
+    });
+    await keeping.backup();
+    await keeping.restore();
+    await collect(keeping, [`restore done${KEEPING}`], KEEPING);
   }, 240_000);
 
-  async function collect(store: TestStore): Promise<void> {
+  /** As a schedule does. */
+  const startScheduled = (store: TestStore): Promise<WorkflowHandle> =>
+    engine().session.client.workflow.start('scheduled', {
+      taskQueue: WORKFLOW_QUEUE,
+      workflowId: `${scheduleId(store.name, 'backup')}-${randomUUID()}`,
+      args: [{ store: store.name, host: TEST_HOST, requestedBy: 'schedule', start: 'backup' }],
+    });
+
+  function refusal(error: unknown): never {
+    throw asRefusal(error);
+  }
+
+  async function collect(store: TestStore, ends: readonly string[], suffix = ''): Promise<void> {
     const { client } = engine().session;
     const query = `HoldfastStore = '${store.name}' AND ExecutionStatus != 'Running'`;
     const runs = await eventually('every run that has ended is listed', async () => {
       const found: WorkflowExecutionInfo[] = [];
       for await (const info of client.workflow.list({ query })) found.push(info);
-      const ends = new Set(found.map(endOf));
-      return ENDS.every((end) => ends.has(end)) ? found : found.length > 40 && found;
+      const reached = new Set(found.map((info) => endOf(info) + suffix));
+      return ends.every((end) => reached.has(end)) ? found : found.length > 60 && found;
     });
     for (const info of runs) {
       const history = await client.workflow.getHandle(info.workflowId, info.runId).fetchHistory();
-      ended.set(endOf(info), { end: endOf(info), workflowId: info.workflowId, json: historyToJSON(history) });
+      const end = endOf(info) + suffix;
+      ended.set(end, { end, workflowId: info.workflowId, json: historyToJSON(history) });
     }
     if (process.env['HOLDFAST_RECORD_HISTORIES'] === '1') record([...ended.values()]);
   }
