@@ -18,6 +18,15 @@ type Helionyx = Extract<LayoutDefinition, { name: 'helionyx' }>;
 /** What config.json holds, in this order; of the last three the application knows what to do without. */
 const SETTINGS = ['ENV', 'EVENT_STORE_PATH', 'PROJECTIONS_DB_PATH', 'API_HOST', 'API_PORT', 'LOG_LEVEL'] as const;
 const REQUIRED = ['ENV', 'EVENT_STORE_PATH', 'PROJECTIONS_DB_PATH'] as const;
+/** What each may look like: nothing else is written down. Paths are held against the definition. */
+const SHAPES: Readonly<Record<(typeof SETTINGS)[number], RegExp>> = {
+  ENV: /^[\w.-]{1,64}$/,
+  EVENT_STORE_PATH: /^[^\0\n]{1,4096}$/,
+  PROJECTIONS_DB_PATH: /^[^\0\n]{1,4096}$/,
+  API_HOST: /^(?:[A-Za-z0-9.-]{1,253}|\[?[0-9A-Fa-f:.]{2,45}\]?)$/,
+  API_PORT: /^\d{1,5}$/,
+  LOG_LEVEL: /^[A-Za-z]{1,16}$/,
+};
 type Settings = Readonly<Record<(typeof SETTINGS)[number], string | null>>;
 
 /**
@@ -55,11 +64,18 @@ async function readSettings({ settings: path }: Helionyx): Promise<Settings> {
   for (const name of REQUIRED)
     if (settings[name] === null || settings[name] === '')
       throw new Stop('settings_invalid', `${path} does not say ${name}`, { path, setting: name });
+  const shapeless = SETTINGS.find((name) => settings[name] !== null && !SHAPES[name].test(settings[name] ?? ''));
   const secret = findSecret(settings);
   if (secret !== null)
     throw new Stop('secret_found', `${secret.name} of ${path} looks like a secret: ${secret.why}`, {
       path,
       setting: secret.name,
+    });
+  // Never with the value: it may be a secret in the wrong place
+  if (shapeless !== undefined)
+    throw new Stop('settings_invalid', `${shapeless} of ${path} is not of the shape that it has`, {
+      path,
+      setting: shapeless,
     });
   return settings;
 }
@@ -76,16 +92,11 @@ function assertSameStore({ roots }: StoreDefinition, layout: Helionyx, settings:
   ];
   for (const [setting, expected, found] of facts)
     if (found !== expected)
-      throw new Stop(
-        'settings_invalid',
-        `${setting} of ${layout.settings} is ${found}, the definition says ${expected}`,
-        {
-          path: layout.settings,
-          setting,
-          expected,
-          found,
-        },
-      );
+      throw new Stop('settings_invalid', `${setting} of ${layout.settings} is not what the definition says`, {
+        path: layout.settings,
+        setting,
+        expected,
+      });
   if (projections === undefined || listedBy(projections)(relative(projections.path, database))) return;
   throw new Stop('settings_invalid', `the definition does not list the database ${basename(database)}`, {
     path: layout.settings,
@@ -98,7 +109,14 @@ async function commitOf(directory: string): Promise<string | null> {
   try {
     const { stdout } = await promisify(execFile)('git', ['-C', directory, 'rev-parse', '--verify', 'HEAD'], {
       timeout: LIMITS.gitTimeoutMillis,
-      env: { PATH: process.env['PATH'], HOME: process.env['HOME'], GIT_CONFIG_NOSYSTEM: '1' },
+      env: {
+        PATH: process.env['PATH'],
+        // The repository of the application, which may be another user's, and not one that lies above it
+        GIT_CEILING_DIRECTORIES: dirname(directory),
+        GIT_CONFIG_COUNT: '1',
+        GIT_CONFIG_KEY_0: 'safe.directory',
+        GIT_CONFIG_VALUE_0: directory,
+      },
     });
     return /^[0-9a-f]{40,64}$/.test(stdout.trim()) ? stdout.trim() : null;
   } catch (error) {

@@ -1,7 +1,9 @@
 // Step restore.keep: a backup of the present state, for definitions that ask for one before a restore replaces it (H-8).
 // What is replaced is kept whole in any case, as the rollback point; this is a copy that can be looked at and carried off.
+import { dropPartials } from '../artefacts/artefact.js';
+import { critical } from '../control/lock.js';
 import type { RestorePlan } from '../domain/plan.js';
-import { STOPS, Stop } from '../domain/stop.js';
+import { Stop } from '../domain/stop.js';
 import type { StopCode } from '../domain/stop.js';
 import { publishCapture } from './package.js';
 import { lookBeforeBackup } from './plan-backup.js';
@@ -21,28 +23,40 @@ export interface Kept {
   readonly notKeptBecause: StopCode | null;
 }
 
+/** What a restore is there to replace: of these a backup would not be sound, and the plan has said so. */
+const DAMAGE: ReadonlySet<StopCode> = new Set([
+  'integrity_failed',
+  'required_table_missing',
+  'not_a_database',
+  'member_missing',
+  'hot_journal',
+]);
+
 export const keepPresent = (dependencies: ActivityDependencies) =>
   step(dependencies, async (input: KeepInput, context): Promise<Kept> => {
     const { destination } = context.room.definition.rollback;
     if (destination === null) throw new Error('defect: a plan to keep what its definition does not ask for');
-    try {
-      return { kept: await backUp(destination, input, context), notKeptBecause: null };
-    } catch (error) {
-      // Of what a restore is there to replace, a backup would not be sound; the plan has said so
-      if (error instanceof Stop && tellsOfDamage(error.code)) return { kept: null, notKeptBecause: error.code };
-      throw error;
-    }
+    const captured = await capturePresent(destination, input, context);
+    if ('damage' in captured) return { kept: null, notKeptBecause: captured.damage };
+    const { artefact } = await publishCapture({ ...input, ...captured, quiescedMillis: 0 }, context);
+    return { kept: artefact, notKeptBecause: null };
   });
 
-async function backUp(destination: string, input: KeepInput, context: StepContext): Promise<string> {
-  await lookBeforeBackup(destination, context);
-  const { partial } = await captureInto(destination, input, context);
-  await checkCapture({ ...input, partial }, context);
-  const { artefact } = await publishCapture({ ...input, partial, quiescedMillis: 0 }, context);
-  return artefact;
-}
-
-/** The data is not what it should be; all else is no reason to go on without a copy that was asked for. */
-function tellsOfDamage(code: StopCode): boolean {
-  return STOPS[code].exit === 65 || code === 'hot_journal';
+async function capturePresent(
+  destination: string,
+  input: KeepInput,
+  context: StepContext,
+): Promise<{ readonly partial: string } | { readonly damage: StopCode }> {
+  try {
+    await lookBeforeBackup(destination, context);
+    // The application has let go of the store: there is nobody to hold still
+    const { partial } = await captureInto(destination, input, context, { quiesces: false });
+    await checkCapture({ ...input, partial }, context);
+    return { partial };
+  } catch (error) {
+    if (!(error instanceof Stop) || !DAMAGE.has(error.code)) throw error;
+    const { host } = context.dependencies;
+    await critical(context.room, input.grant, () => dropPartials(destination, input.store, host));
+    return { damage: error.code };
+  }
 }

@@ -13,7 +13,11 @@ const PAUSE_MILLIS = 5;
  * Looks at all files again and again until they were as long twice in a row.
  * @throws Stop source_changed after the time that is given
  */
-export async function lengthsAtOneInstant(paths: readonly string[], millisMax: number): Promise<CutInstant> {
+export async function lengthsAtOneInstant(
+  paths: readonly string[],
+  millisMax: number,
+  signal: AbortSignal,
+): Promise<CutInstant> {
   const begin = process.hrtime.bigint();
   for (let tries = 1; ; tries += 1) {
     const first = paths.map(lengthOf);
@@ -27,7 +31,7 @@ export async function lengthsAtOneInstant(paths: readonly string[], millisMax: n
     if (moved === undefined) return { instant, pauseMillis: 0, lockTries: tries, waitedMillis, statAtCut: second };
     if (waitedMillis > millisMax)
       throw new Stop('source_changed', `${moved.path} grows without rest`, { path: moved.path, policy: 'append' });
-    await sleep(PAUSE_MILLIS);
+    await sleep(PAUSE_MILLIS, undefined, { signal });
   }
 }
 
@@ -36,6 +40,8 @@ function lengthOf(path: string): StatAtCut {
     const { size, ino } = lstatSync(path, { bigint: true });
     return { path, sizeBytes: Number(size), inode: String(ino) };
   } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT')
+      throw new Stop('source_changed', `${path} vanished while it was looked at`, { path, policy: 'append' });
     throw translateErrno(error, { path });
   }
 }

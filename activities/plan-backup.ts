@@ -3,6 +3,7 @@
 import { statfs } from 'node:fs/promises';
 import { nextNumber } from '../artefacts/names.js';
 import { assertFilesystems, assertRootsExist } from '../control/store-room.js';
+import type { StoreRoom } from '../control/store-room.js';
 import { now } from '../control/clock.js';
 import { Stop } from '../domain/stop.js';
 import { ensureDirectory } from '../files/durable.js';
@@ -23,14 +24,21 @@ export const planBackup = (dependencies: ActivityDependencies) =>
     lookBeforeBackup(context.room.definition.backup.destination, context),
   );
 
+/**
+ * That a backup that is made now has a number and documents; changes nothing.
+ * @throws Stop target_exists, manifest_invalid, settings_invalid, secret_found
+ */
+export async function assertCanPackage(destination: string, { definition }: StoreRoom): Promise<void> {
+  await nextNumber(destination, definition.layout.name, now());
+  await documentsOf(definition, now());
+}
+
 /** What can be told before anything is copied into a destination. */
 export async function lookBeforeBackup(destination: string, { room }: Pick<StepContext, 'room'>): Promise<BackupPlan> {
   assertRootsExist(room);
   await assertFilesystems(room);
   await ensureDirectory(destination, 0o700);
-  // That there is a number, and that there are documents
-  await nextNumber(destination, room.definition.layout.name, now());
-  await documentsOf(room.definition, now());
+  await assertCanPackage(destination, room);
   const all = await membersOf(room);
   for (const { root, members } of all) assertPatternsMatch(root.definition, members);
   const sum = (pick: (members: (typeof all)[number]['members']) => number): number =>

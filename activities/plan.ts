@@ -21,6 +21,7 @@ import { approvedSchema, planOrderSchema } from '../domain/schema/order.js';
 import { Stop } from '../domain/stop.js';
 import { assertStoreNotInUse } from './application.js';
 import { atWork, factsOfBackup, factsOfTrees, measureAgainst, nameDatabases } from './measure.js';
+import { assertCanPackage } from './plan-backup.js';
 import { step } from './step.js';
 import type { ActivityDependencies, GrantedInput, StepContext, StepInput } from './step.js';
 
@@ -118,7 +119,7 @@ async function planNow(
       mode: root.mode,
       why: root.why,
     })),
-    ...keepOf(room, order.source),
+    ...(await keepOf(room, order.source)),
     hooks: Object.keys(room.definition.hooks).sort(),
     gates: room.definition.gates,
     definitionSha256: definitionDigest(room.definition),
@@ -127,10 +128,12 @@ async function planNow(
   return { present: { format: PLAN_FORMAT, ...plan, sentence: planSentence(plan) }, facts: looked.facts };
 }
 
-/** A store that is made anew replaces nothing, and a rollback replaces what came from a backup. */
-function keepOf({ definition }: StoreRoom, source: PlanOrder['source']): Pick<RestorePlan, 'keep'> {
-  const { destination } = definition.rollback;
+/** A store that is made anew replaces nothing; a rollback brings back what a restore has set aside, and sets aside in turn. */
+async function keepOf(room: StoreRoom, source: PlanOrder['source']): Promise<Pick<RestorePlan, 'keep'>> {
+  const { destination } = room.definition.rollback;
   if (destination === null || source.kind !== 'backup' || source.from !== undefined) return {};
+  // Told now, not when the application has been stopped
+  await assertCanPackage(destination, room);
   return { keep: { destination } };
 }
 

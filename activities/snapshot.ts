@@ -35,14 +35,18 @@ export interface SnapshotOutput {
 
 export const snapshot = (dependencies: ActivityDependencies) =>
   step(dependencies, async (input: GrantedInput, context) =>
-    captureInto(context.room.definition.backup.destination, input, context),
+    captureInto(context.room.definition.backup.destination, input, context, { quiesces: true }),
   );
 
-/** Captures the store into a hidden directory of the destination, which is owed to be dropped from then on. */
+/**
+ * Captures the store into a hidden directory of the destination, which is owed to be dropped from then on.
+ * @param quiesces whether the application is asked to hold still for each further try
+ */
 export async function captureInto(
   destination: string,
   input: GrantedInput,
   context: StepContext,
+  { quiesces }: { readonly quiesces: boolean },
 ): Promise<SnapshotOutput> {
   const { cutTriesMax } = context.room.definition.backup;
   const backupId = randomUUID();
@@ -69,7 +73,7 @@ export async function captureInto(
         await removeTree(join(partial, DATA_NAME));
         await mkdir(join(partial, DATA_NAME), { mode: 0o700 });
       });
-      await holdStillAgain(input, context);
+      if (quiesces) await holdStillAgain(input, context);
     }
   }
 }
@@ -213,7 +217,7 @@ async function cutDatabases(
   );
   const hasFiles = all.some(({ members }) => members.files.length > 0);
   if (databases.length === 0) {
-    const instant = await lengthsAtOneInstant(statAtCut, backup.quiesceTimeoutMillis);
+    const instant = await lengthsAtOneInstant(statAtCut, backup.quiesceTimeoutMillis, signal);
     onInstant(instant);
     return { ...instant, pinMillis: 0, rollbackJournalPauseMillis: 0, databases: [], hashes: new Map() };
   }

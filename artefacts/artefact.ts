@@ -141,8 +141,15 @@ async function readManifestBytes(path: string): Promise<Buffer> {
 /** What the schema can't say: paths are safe and single, every file has its directory, every database its entry. */
 function assertConsistent(path: string, manifest: Manifest): void {
   const documents = (manifest.documents ?? []).map(({ name }) => name);
-  if (documents.join() !== LAYOUTS[manifest.layout].documents.join())
+  const { documents: expected, refuses } = LAYOUTS[manifest.layout];
+  if (documents.length !== expected.length || documents.some((name, index) => name !== expected[index]))
     throw new Stop('manifest_invalid', `the documents are not those of layout ${manifest.layout}`, { path, documents });
+  const refused = manifest.entries.find((entry) => refuses.test(entry.path));
+  if (refused !== undefined)
+    throw new Stop('path_unsafe', `${refused.root}/${refused.path} has no place in layout ${manifest.layout}`, {
+      path,
+      entry: `${refused.root}/${refused.path}`,
+    });
   const kinds = new Map<string, ManifestEntry['type']>();
   for (const entry of manifest.entries) {
     assertRelativePath(entry.root);
@@ -192,7 +199,12 @@ export async function assertTreeMatches(artefact: Artefact): Promise<void> {
     const place = { path: artefact.path, entry: found.path };
     if (found.kind === 'symlink') throw new Stop('symlink_found', `${found.path} is a symbolic link`, place);
     if (found.kind === 'special') throw new Stop('special_file_found', `${found.path} is a special file`, place);
-    if (beside.has(found.path)) continue;
+    if (beside.has(found.path)) {
+      const isDirectory = found.path === '.' || found.path === LAYOUTS[manifest.layout].roots;
+      if (isDirectory !== (found.kind === 'directory'))
+        throw new Stop('checksum_mismatch', `${found.path} is of another kind`, place);
+      continue;
+    }
     if (entry === undefined && isTraceOfReading(found, expected)) continue;
     if (entry === undefined) throw new Stop('file_extra', `${found.path} is not in the manifest`, place);
     if ((entry.type === 'directory') !== (found.kind === 'directory'))

@@ -1,8 +1,10 @@
 // manifest.sha256: the digests of every other file of an artefact as `sha256sum` writes and checks them (clauses H-5, H-7).
 // It repeats what the manifest says of entries and documents, and adds the manifest; both are held against one another.
 import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { join } from 'node:path';
+import { LIMITS } from '../domain/limits.js';
 import type { Manifest } from '../domain/manifest.js';
 import { Stop } from '../domain/stop.js';
 import { translateErrno } from '../files/errors.js';
@@ -37,7 +39,7 @@ export function formatChecksums(digests: Digests): string {
 export async function assertChecksums(artefact: string, manifest: Manifest, manifestSha256: string): Promise<void> {
   for (const { name, sha256 } of manifest.documents ?? []) {
     const found = createHash('sha256')
-      .update(await read(artefact, name))
+      .update(await read(artefact, name, LIMITS.documentBytesMax))
       .digest('hex');
     if (found !== sha256)
       throw new Stop('checksum_mismatch', `${name} is not what the manifest records`, {
@@ -47,17 +49,25 @@ export async function assertChecksums(artefact: string, manifest: Manifest, mani
         found,
       });
   }
-  const expected = formatChecksums(digestsOf(manifest, manifestSha256));
-  if ((await read(artefact, CHECKSUMS_NAME)).toString('utf8') !== expected)
+  const expected = Buffer.from(formatChecksums(digestsOf(manifest, manifestSha256)));
+  if (!expected.equals(await read(artefact, CHECKSUMS_NAME, expected.length)))
     throw new Stop('checksum_mismatch', `${CHECKSUMS_NAME} does not say what ${MANIFEST_NAME} says`, {
       path: artefact,
       entry: CHECKSUMS_NAME,
     });
 }
 
-async function read(artefact: string, name: string): Promise<Buffer> {
+/** @param bytesMax a file that is larger is not the one that was written, and is not read */
+async function read(artefact: string, name: string, bytesMax: number): Promise<Buffer> {
   try {
-    return await readFile(join(artefact, name));
+    const file = await open(join(artefact, name), constants.O_RDONLY | constants.O_NONBLOCK);
+    try {
+      const { size } = await file.stat();
+      if (size <= bytesMax) return await file.readFile();
+      throw new Stop('checksum_mismatch', `${name} is larger than it was written`, { path: artefact, entry: name });
+    } finally {
+      await file.close();
+    }
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT')
       throw new Stop('file_missing', `${name} is missing`, { path: artefact, missing: [name], count: 1 });

@@ -17,11 +17,19 @@ interface Layout {
   /** Files of its own, in the order in which the manifest names them. */
   readonly documents: readonly string[];
   readonly hasChecksums: boolean;
+  /** Paths of entries that are no backup's of this layout. */
+  readonly refuses: RegExp;
 }
 
 export const LAYOUTS: Readonly<Record<LayoutName, Layout>> = {
-  plain: { roots: DATA_NAME, documents: [], hasChecksums: false },
-  helionyx: { roots: '.', documents: ['meta.json', 'config.json'], hasChecksums: true },
+  plain: { roots: DATA_NAME, documents: [], hasChecksums: false, refuses: /(?!)/ },
+  helionyx: {
+    roots: '.',
+    documents: ['meta.json', 'config.json'],
+    hasChecksums: true,
+    // Clause H-6: what is in a file of secrets comes from no backup, either
+    refuses: /(?:^|\/)\.env[^/]*(?:\/|$)/,
+  },
 };
 
 /** The path of an entry, relative to the artefact. */
@@ -39,9 +47,9 @@ export function besideRoots(layout: LayoutName): readonly string[] {
     '.',
     ...(roots === '.' ? [] : [roots]),
     MANIFEST_NAME,
-    SIGNATURE_NAME,
     ...documents,
-    ...(hasChecksums ? [CHECKSUMS_NAME] : []),
+    // Where every other file has its checksum, there is no slot for one that comes later
+    hasChecksums ? CHECKSUMS_NAME : SIGNATURE_NAME,
   ];
 }
 

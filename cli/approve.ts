@@ -1,6 +1,7 @@
 // What makes a plan an approved one on the command line, by the definition's `confirmation` (F-29, H-11).
 import { createInterface } from 'node:readline/promises';
-import type { PlanReport } from '../domain/protocol.js';
+import type { Confirmation } from '../domain/definition.js';
+import type { ConfirmedBy } from '../domain/protocol.js';
 import { Stop } from '../domain/stop.js';
 import type { StopDetails } from '../domain/stop.js';
 import type { Output } from './output.js';
@@ -10,25 +11,27 @@ const VALUE = 'YES';
 const WORD = 'yes';
 
 /**
- * Asks for what the definition wants of a plan that has just been shown.
- * @param confirmLine the command that carries out exactly this plan
+ * Asks for what the definition wants beside the digest of the plan.
+ * @param confirmation null: the definition is another host's, which judges what comes
+ * @param details what a refusal says
+ * @returns what was done; null: nothing was asked for
  * @throws Stop approval_missing: nothing was done
  */
-export async function approve(
-  { confirmation, plan, digest }: PlanReport,
-  confirmLine: string,
+export async function confirm(
+  confirmation: Confirmation | null,
+  details: StopDetails,
   output: Output,
-): Promise<void> {
-  const missing = (message: string): Stop => {
-    const details: StopDetails = { digest, confirm: confirmLine, ...(output.json ? { plan } : {}) };
-    return new Stop('approval_missing', `nothing was done: ${message}`, details);
-  };
-  if (confirmation === 'none') return;
-  if (confirmation === 'plan') throw missing('the plan is to be confirmed by its digest');
+): Promise<ConfirmedBy | null> {
+  const isSet = process.env[VARIABLE] === VALUE;
+  if (confirmation === null) return isSet ? 'variable' : null;
+  if (confirmation !== 'typed') return null;
   if (process.stdin.isTTY && !output.json) {
     const answer = await ask(`Type ${WORD} to carry this out: `);
-    if (answer !== WORD) throw missing(`${WORD} was not typed`);
-  } else if (process.env[VARIABLE] !== VALUE) throw missing(`without a terminal ${VARIABLE}=${VALUE} is to be set`);
+    if (answer === WORD) return 'typed';
+    throw new Stop('approval_missing', `nothing was done: ${WORD} was not typed`, details);
+  }
+  if (isSet) return 'variable';
+  throw new Stop('approval_missing', `nothing was done: without a terminal ${VARIABLE}=${VALUE} is to be set`, details);
 }
 
 /** @returns null when the terminal ends, or interrupts, instead of an answer */

@@ -127,15 +127,19 @@ export async function withHoldfast<T>(
   }
 }
 
+/** Whether only the worker of the store's host knows its definition. */
+export function isElsewhere(command: Command): boolean {
+  const { host } = command.optsWithGlobals<GlobalOptions>();
+  return (host !== undefined && host !== hostName()) || (process.env['TEMPORAL_ADDRESS'] ?? '') !== '';
+}
+
 /**
  * A mistyped store is told at once, not by the worker once an engine is up. Where the store is another host's, or the
  * engine is a cluster that this machine may be no host of, only that host's worker knows its definitions.
  */
 async function assertDefined(command: Command, store: string): Promise<void> {
   if (!isStoreName(store)) throw new Stop('usage', `${JSON.stringify(store)} is not a store id`, { store });
-  const { host } = command.optsWithGlobals<GlobalOptions>();
-  const isElsewhere = (host !== undefined && host !== hostName()) || (process.env['TEMPORAL_ADDRESS'] ?? '') !== '';
-  if (isElsewhere) return;
+  if (isElsewhere(command)) return;
   const { loadDefinition } = await import('../definitions/load.js');
   await loadDefinition(definitionsDirectory(), store);
 }

@@ -15,6 +15,7 @@ import { checkOrder, isStoreName, settledMessage, settlementDetails } from '../d
 import type {
   BackupOrder,
   BackupReport,
+  ConfirmedBy,
   Order,
   PlanOrder,
   PlanReport,
@@ -71,7 +72,7 @@ export interface Holdfast {
     store: string,
     source: RestoreSource,
     confirm: string,
-    options: OperationOptions,
+    options: OperationOptions & { readonly confirmedBy?: ConfirmedBy },
   ): Promise<Operation<RestoreReport>>;
   verify(store: string, backup: string, options: OperationOptions): Promise<Operation<VerifyReport>>;
   /** Asks the execution of a store to undo and end. @throws Stop artefact_missing when none is running */
@@ -132,6 +133,7 @@ export function createHoldfast(session: EngineSession): Holdfast {
         source,
         confirm,
         deadlineMillis: LIMITS.approvalDeadlineMillis,
+        ...(options.confirmedBy !== undefined && { confirmedBy: options.confirmedBy }),
       };
       return start<RestoreReport>('request', requestId(store, order.operation), order);
     },

@@ -1,6 +1,6 @@
 // Temporal Schedules of the stores of a host, made from their definitions (clause T-6): what there is, what there should
 // be, and the difference. A schedule that a person paused stays paused; one that is in no definition any more is removed.
-import { ScheduleNotFoundError } from '@temporalio/client';
+import { ScheduleAlreadyRunning, ScheduleNotFoundError } from '@temporalio/client';
 import type { CalendarSpecDescription, Client, ScheduleDescription, ScheduleOptions } from '@temporalio/client';
 import type { Calendar, StoreSchedule } from '../domain/definition.js';
 import { WORKFLOW_QUEUE, scheduleId } from '../domain/names.js';
@@ -206,28 +206,54 @@ async function describe(client: Client, id: string): Promise<ScheduleDescription
 }
 
 /**
+ * The host that a schedule is of, by what it starts; null: holdfast has not made it.
+ * The server lets nobody change a memo, so that a schedule is moved only by whoever removes it first.
+ */
+function hostOf({ action, memo }: ScheduleDescription): string | null {
+  const [order] = (action.args ?? []) as readonly Partial<ScheduledOrder>[];
+  const host = memo?.[MEMO_HOST];
+  return typeof host === 'string' && order?.host === host ? host : null;
+}
+
+/** @throws Stop schedule_foreign */
+function assertOwn(present: ScheduleDescription, host: string): void {
+  const owner = hostOf(present);
+  if (owner === host) return;
+  throw new Stop(
+    'schedule_foreign',
+    `the schedule ${present.scheduleId} ${owner === null ? 'was not made by holdfast, or was changed to start for another host' : `is that of host ${owner}`}`,
+    { id: present.scheduleId, owner },
+  );
+}
+
+/**
  * Makes the schedules of a host those that its definitions name, or says what would be done.
+ * What no definition names is removed only where `removes` says so.
  * @returns a change for each schedule that is wanted or was there, in the order of their ids
+ * @throws Stop schedule_foreign, before anything is changed; plan_stale where another one changes them at the same time
  */
 export async function applySchedules(
   client: Client,
   schedules: readonly StoreSchedule[],
-  { host, dryRun }: { readonly host: string; readonly dryRun: boolean },
+  { host, dryRun, removes }: { readonly host: string; readonly dryRun: boolean; readonly removes: boolean },
 ): Promise<readonly ScheduleChange[]> {
   const wanted = new Map(schedules.map((each) => wantedOf(each, host)).map((each) => [each.id, each]));
-  const changes: ScheduleChange[] = [];
-  for (const id of [...new Set([...wanted.keys(), ...(await idsOf(client, host))])].sort()) {
+  const ids = [...new Set([...wanted.keys(), ...(await idsOf(client, host))])].sort();
+  const found: { readonly change: ScheduleChange; readonly target: Wanted | null }[] = [];
+  for (const id of ids) {
     const present = await describe(client, id);
     const target = wanted.get(id) ?? null;
-    if (target === null && present === null) continue;
+    if (present !== null) assertOwn(present, host);
     const from = present === null ? null : factsOfPresent(present);
     const to = target === null ? null : factsOfWanted(target);
+    if (from === null && to === null) continue;
     const differences = differencesOf(from, to);
     const change = from === null ? 'create' : to === null ? 'remove' : differences.length > 0 ? 'update' : 'none';
-    if (!dryRun) await carryOut(client, id, change, target);
-    changes.push({ id, change, differences });
+    found.push({ change: { id, change, differences }, target });
   }
-  return changes;
+  for (const { change, target } of dryRun ? [] : found)
+    if (change.change !== 'remove' || removes) await carryOut(client, change.id, change.change, target);
+  return found.map(({ change }) => change);
 }
 
 async function carryOut(
@@ -236,16 +262,17 @@ async function carryOut(
   change: ScheduleChange['change'],
   target: Wanted | null,
 ): Promise<void> {
-  if (change === 'none') return;
-  if (change === 'remove' || target === null) {
-    await client.schedule.getHandle(id).delete();
-    return;
+  try {
+    if (target === null) await client.schedule.getHandle(id).delete();
+    else if (change === 'create') await client.schedule.create(target.options);
+    else if (change === 'update') await update(client, target);
+  } catch (error) {
+    if (!(error instanceof ScheduleNotFoundError || error instanceof ScheduleAlreadyRunning)) throw error;
+    throw new Stop('plan_stale', `the schedule ${id} was changed at the same time`, { id }, { cause: error });
   }
-  if (change === 'create') {
-    await client.schedule.create(target.options);
-    return;
-  }
-  const { spec, action, policies = {} } = target.options;
+}
+
+async function update(client: Client, { id, options: { spec, action, policies = {} } }: Wanted): Promise<void> {
   await client.schedule.getHandle(id).update(({ state: { paused, note } }) => ({
     spec,
     action,
@@ -278,16 +305,17 @@ function stateOf({ scheduleId: id, state, info }: ScheduleDescription): Schedule
 
 /**
  * Starts a schedule's action now, pauses it, or lets it go on.
- * @throws Stop schedule_missing
+ * @throws Stop schedule_missing, schedule_foreign
  */
 export async function changeSchedule(
   client: Client,
   id: string,
   change: 'run' | 'pause' | 'resume',
-  note: string,
+  { host, note }: { readonly host: string; readonly note: string },
 ): Promise<void> {
   const handle = client.schedule.getHandle(id);
   try {
+    assertOwn(await handle.describe(), host);
     if (change === 'run') await handle.trigger('SKIP');
     else if (change === 'pause') await handle.pause(note);
     else await handle.unpause(note);

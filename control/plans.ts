@@ -22,9 +22,10 @@ export function planDigest(plan: RestorePlan): string {
   return createHash('sha256').update(planBytes(plan)).digest('hex');
 }
 
-/** What a plan binds of the store definition: all of it, defaults filled in. */
-export function definitionDigest(definition: StoreDefinition): string {
-  return createHash('sha256').update(canonicalJson(definition)).digest('hex');
+/** What a plan binds of the store definition: all that a restore goes by, defaults filled in; not when backups are made. */
+export function definitionDigest({ store, roots, layout, hooks, gates, backup, rollback }: StoreDefinition): string {
+  const bound = { store, roots, layout, hooks, gates, backup, rollback };
+  return createHash('sha256').update(canonicalJson(bound)).digest('hex');
 }
 
 /** Keeps a plan for as long as it may be confirmed, and forgets older ones. @returns its digest */

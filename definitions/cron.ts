@@ -5,13 +5,23 @@ import type { Calendar, StoreDefinition, StoreSchedule } from '../domain/definit
 
 /** @returns what is wrong with a cron expression, or a time zone; null: nothing */
 export function cronProblem(cron: string, timeZone: string): string | null {
-  if (!Intl.supportedValuesOf('timeZone').concat('UTC').includes(timeZone)) return `there is no time zone ${timeZone}`;
+  if (!isTimeZone(timeZone)) return `there is no time zone ${timeZone}`;
   try {
-    const { dayOfMonth, dayOfWeek } = calendarOf(cron);
-    const isAnd = dayOfMonth.length < 31 && dayOfWeek.length < 7;
-    return isAnd ? 'a day of the month and a day of the week: cron means either, name one of them' : null;
+    calendarOf(cron);
+    return null;
   } catch (error) {
     return error instanceof Error ? error.message : String(error);
+  }
+}
+
+/** Of the IANA data base, aliases too; an offset is none. */
+function isTimeZone(name: string): boolean {
+  if (/^[+-]/.test(name)) return false;
+  try {
+    return new Intl.DateTimeFormat('en', { timeZone: name }).resolvedOptions().timeZone !== '';
+  } catch (error) {
+    if (error instanceof RangeError) return false;
+    throw error;
   }
 }
 
@@ -19,11 +29,14 @@ const NAMES = /\b(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|sun|mon|tue|
 
 /** Five fields, or six that begin with seconds. @throws Error that says what is wrong with it */
 export function calendarOf(cron: string): Calendar {
-  const fields = cron.trim().split(/\s+/).length;
-  if (fields !== 5 && fields !== 6)
+  const texts = cron.trim().split(/\s+/);
+  if (texts.length !== 5 && texts.length !== 6)
     throw new Error('a cron expression has five fields, or six that begin with seconds');
   if (/[LWH#?]/i.test(cron.replaceAll(NAMES, '')))
     throw new Error('L, W, #, ? and H mean different things to different crons');
+  const [dayText = '', , weekdayText = ''] = texts.slice(-3);
+  if (!dayText.startsWith('*') && !weekdayText.startsWith('*'))
+    throw new Error('a day of the month and a day of the week: cron means either, name one of them');
   const { second, minute, hour, dayOfMonth, month, dayOfWeek } = CronExpressionParser.parse(cron).fields;
   const values = (field: { readonly values: readonly (number | string)[] }): readonly number[] =>
     [...new Set(field.values.map(Number))].sort((left, right) => left - right);
@@ -31,7 +44,8 @@ export function calendarOf(cron: string): Calendar {
     second: values(second),
     minute: values(minute),
     hour: values(hour),
-    dayOfMonth: values(dayOfMonth),
+    // The parser leaves out the days that none of the months has
+    dayOfMonth: dayText === '*' ? Array.from({ length: 31 }, (_, index) => index + 1) : values(dayOfMonth),
     month: values(month),
     // Sunday is 0, and 7
     dayOfWeek: [...new Set(values(dayOfWeek).map((day) => day % 7))].sort((left, right) => left - right),

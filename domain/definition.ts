@@ -51,6 +51,8 @@ export interface RootDefinition {
   readonly trees: readonly TreeDefinition[];
   /** Globs of files outside the members that a restore leaves behind instead of carrying over. */
   readonly drop: readonly string[];
+  /** Globs of what the layout lets into no backup, whatever claims it; absent where it has no such rule. */
+  readonly neverCaptured?: readonly string[];
 }
 
 export interface HookDefinition {

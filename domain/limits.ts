@@ -22,6 +22,7 @@ export const LIMITS = {
   hookTimeoutSeconds: 60,
   hookOutputBytesMax: 16 * 1024,
   gitTimeoutMillis: 10_000,
+  documentBytesMax: 64 * 1024,
   catchUpSeconds: 3600,
   approvalDeadlineMillis: 7 * 24 * 3600 * 1000,
   approvalDeadlineMillisMax: 366 * 24 * 3600 * 1000,

@@ -37,10 +37,15 @@ export interface PlanOrder extends Order {
   readonly source: RestoreSource;
 }
 
+/** `yes` at a terminal, or CONFIRM_LIVE=YES where there is none. */
+export type ConfirmedBy = 'typed' | 'variable';
+
 export interface RequestOrder extends PlanOrder {
   /** Digest of the plan that the requester has read; null: wait for the update `confirm`. */
   readonly confirm: string | null;
   readonly deadlineMillis: number;
+  /** What was done for a definition of confirmation `typed`; absent where nothing was asked for. */
+  readonly confirmedBy?: ConfirmedBy;
 }
 
 /** The execution carries the plan that was approved: its digest is checked again, then its bounds are held. */
@@ -214,6 +219,17 @@ export function checkOrder(order: Order): void {
     if (!holds) throw new Stop('usage', `the order is malformed: ${fact}`, { expected: fact });
 }
 
+/**
+ * That the definition got what it wants of whoever restores: the digest of a plan can be had by anybody.
+ * @throws Stop approval_missing
+ */
+export function assertConfirmed(confirmation: Confirmation | undefined, { confirmedBy }: RequestOrder): void {
+  if (confirmation !== 'typed' || confirmedBy !== undefined) return;
+  throw new Stop('approval_missing', 'nothing was done: `yes` at a terminal, or CONFIRM_LIVE=YES, is wanted as well', {
+    confirmation,
+  });
+}
+
 /** @throws Stop usage */
 export function checkScheduled(order: ScheduledOrder): void {
   if (!SCHEDULED_PROTOCOLS.includes(order.start))
@@ -227,7 +243,7 @@ export function checkScheduled(order: ScheduledOrder): void {
  * @throws Stop usage
  */
 export function checkRequest(order: RequestOrder): void {
-  const { confirm, deadlineMillis } = order;
+  const { confirm, confirmedBy, deadlineMillis } = order;
   const facts: readonly [boolean, string][] = [
     [
       confirm === null || typeof confirm === 'string',
@@ -236,6 +252,10 @@ export function checkRequest(order: RequestOrder): void {
     [
       typeof deadlineMillis === 'number' && deadlineMillis > 0 && deadlineMillis <= LIMITS.approvalDeadlineMillisMax,
       `\`deadlineMillis\` is at most ${LIMITS.approvalDeadlineMillisMax}`,
+    ],
+    [
+      confirmedBy === undefined || confirmedBy === 'typed' || confirmedBy === 'variable',
+      '`confirmedBy` is `typed` or `variable`, where anything is asked for',
     ],
   ];
   for (const [holds, fact] of facts)

@@ -328,7 +328,7 @@ export const STOPS = {
   settings_invalid: {
     title: "the application's settings are not those of the store",
     exit: 78,
-    safe: 'nothing was started',
+    safe: NOTHING_KEPT,
     remedy: 'correct the settings file or the definition, whichever is wrong',
   },
   secret_found: {
@@ -422,6 +422,13 @@ export const STOPS = {
     exit: 78,
     safe: 'the protocol was undone, or finished if it had been committed: `settled` in the details says which',
     remedy: 'run the hook by hand; its last output is in the details',
+  },
+  schedule_foreign: {
+    title: 'the schedule is not that of this host',
+    exit: 78,
+    safe: 'nothing was done',
+    remedy:
+      'apply on the host that it is of; a schedule of a host that is gone, or that somebody else has made, is deleted in the Temporal UI',
   },
   schedule_missing: {
     title: 'there is no such schedule',

@@ -55,11 +55,12 @@ function below(path: string, directory: string): string | null {
  */
 export function listedDatabases(root: RootDefinition, entries: readonly WalkedEntry[]): DatabaseMember[] {
   const naming = databaseNaming(root.databases);
+  const never = compile(root.neverCaptured ?? []);
   const found: { entry: WalkedEntry; definition: DatabaseDefinition; byGlob: boolean }[] = [];
   const seen = new Set<DatabaseDefinition>();
   for (const entry of entries) {
     const definition = naming(entry.path);
-    if (definition === undefined) continue;
+    if (definition === undefined || never(entry.path)) continue;
     const byGlob = isGlob(definition.path);
     if (entry.kind === 'directory' && byGlob) continue;
     seen.add(definition);

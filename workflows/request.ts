@@ -3,7 +3,7 @@
 import { ParentClosePolicy, executeChild, setWorkflowOptions } from '@temporalio/workflow';
 import { WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
 import { WORKFLOW_QUEUE, executionId } from '../domain/names.js';
-import { checkRequest } from '../domain/protocol.js';
+import { assertConfirmed, checkRequest } from '../domain/protocol.js';
 import type { RequestOrder, RestoreOrder, RestoreReport } from '../domain/protocol.js';
 import { Stop } from '../domain/stop.js';
 import { createApproval } from './kit/approval.js';
@@ -15,8 +15,9 @@ export async function request(order: RequestOrder): Promise<RestoreReport> {
   const approval = createApproval(run);
   return run.conclude(async () => {
     checkRequest(order);
-    const { confirm, deadlineMillis, ...asked } = order;
-    const { confirmation: _, ...planned } = await run.step('request.plan', 'plan', { order, confirm });
+    const { confirm, deadlineMillis, confirmedBy: _, ...asked } = order;
+    const { confirmation, ...planned } = await run.step('request.plan', 'plan', { order, confirm });
+    assertConfirmed(confirmation, order);
     run.planned(planned.digest);
     run.enter('request.approve');
     await approval.awaited(planned.digest, confirm, deadlineMillis);

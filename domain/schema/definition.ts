@@ -316,10 +316,12 @@ export function toStoreDefinition(parsed: z.output<typeof storeDefinitionSchema>
     if (given !== undefined) hooks[name] = given;
   }
   const layout = toLayout(parsed.layout);
+  const never = neverCaptured(layout);
   const roots: RootDefinition[] = Object.entries(parsed.roots).map(([name, entry]) => ({
     name,
     ...entry,
-    trees: entry.trees.map((each) => ({ ...each, exclude: [...each.exclude, ...neverCaptured(layout)] })),
+    trees: entry.trees.map((each) => ({ ...each, exclude: [...each.exclude, ...never] })),
+    ...(never.length > 0 && { neverCaptured: never }),
   }));
   const schedules: Partial<Record<ScheduledProtocol, ScheduleDefinition>> = {};
   for (const protocol of SCHEDULED_PROTOCOLS) {

@@ -16,7 +16,7 @@ const CALLS = {
 } as const;
 
 /** HOLDFAST_FAULT_EVERY=1 tries each n of up to 340 in each thread: an hour. */
-const EVERY = Number(process.env['HOLDFAST_FAULT_EVERY'] ?? 24);
+const EVERY = Number(process.env['HOLDFAST_FAULT_EVERY'] ?? 40);
 
 /** SQLite takes some pages that the disk does not give for corrupt (SQLITE_IOERR_CORRUPTFS), and says no more. */
 const EXPECTED = { EIO: ['done', 'io_error', 'integrity_failed'], ENOSPC: ['done', 'no_space'] } as const;
@@ -121,7 +121,7 @@ describe.skipIf(requires('temporal', 'strace'))('a system that refuses', () => {
     async (protocol, error) => {
       const { stops, tried } = await refuseEverywhere(protocol, error);
       console.log(`${protocol}, ${error}: ${tried} tried: ${JSON.stringify(Object.fromEntries(stops))}`);
-      expect(stops.size).toBeGreaterThan(0);
+      expect([...stops.keys()].filter((code) => code !== 'done')).not.toEqual([]);
       const expected: readonly string[] = EXPECTED[error];
       expect([...stops.keys()].filter((code) => !expected.includes(code))).toEqual([]);
     },

@@ -20,7 +20,8 @@ import { column, ITEMS, LATEST, LATEST_POINT, TestStore } from '../support/store
 import { Victim } from './victim.js';
 
 export type Protocol = 'backup' | 'restore' | 'rollback';
-export type Mode = 'root' | 'entries';
+/** `roots`: there are two, and what a restore replaces is backed up first. */
+export type Mode = 'root' | 'entries' | 'roots';
 /** `recover`: no engine takes part. `compensate`: another worker of the host lets the workflow settle. */
 export type Way = 'recover' | 'compensate';
 
@@ -54,6 +55,10 @@ export async function crashAt(engine: TestEngine, point: Point): Promise<Outcome
     databases: [{ path: 'a.db' }, { path: 'sub/b.db' }],
     contents: { 'a.db': ITEMS, 'sub/b.db': ITEMS },
     files: { 'files/one': 'one', 'files/deep/two': 'two', 'keep.env': 'outside' },
+    ...(point.mode === 'roots' && {
+      more: { one: 'one', two: 'two' },
+      rollback: { destination: join(engine.directory, `${name}-kept`) },
+    }),
   });
   // Its host is called as its store is: the processes of the case are found by either
   const victim = await Victim.start(engine, name);
@@ -77,6 +82,7 @@ async function crash(engine: TestEngine, store: TestStore, victim: Victim, point
     store.addItem('four', 'sub/b.db');
     store.write('files/one', 'changed');
     store.write('files/three', 'three');
+    if (point.mode === 'roots') store.writeMore('one', 'changed');
   }
   const changed = contentOf(store);
   if (point.protocol === 'rollback') await store.restore();
@@ -157,8 +163,11 @@ export async function assertSound(store: TestStore): Promise<void> {
       hooks.lastIndexOf(pause),
     );
   }
-  for (const name of await artefactNames(store.destination)) {
-    const artefact = await readArtefact(join(store.destination, name));
+  const places = await Promise.all(
+    store.destinations.map(async (path) => (await artefactNames(path)).map((name) => join(path, name))),
+  );
+  for (const place of places.flat()) {
+    const artefact = await readArtefact(place);
     await assertTreeMatches(artefact);
     for (const entry of artefact.manifest.entries) {
       if (entry.type === 'directory') continue;
@@ -178,12 +187,14 @@ export function contentOf(store: TestStore): string {
     .filter((entry) => entry.isFile() && !entry.parentPath.includes('/.holdfast') && !/-(?:wal|shm)$/.test(entry.name))
     .map((entry) => join(entry.parentPath, entry.name).slice(store.root.length + 1))
     .sort();
-  return JSON.stringify(
-    files.map((path) => [
+  const more = existsSync(store.moreRoot) ? readdirSync(store.moreRoot).sort() : [];
+  return JSON.stringify([
+    ...files.map((path) => [
       path,
       path.endsWith('.db') ? column(store.path(path), 'SELECT v FROM item ORDER BY id') : store.read(path),
     ]),
-  );
+    ...more.map((path) => [`more/${path}`, readFileSync(join(store.moreRoot, path), 'utf8')]),
+  ]);
 }
 
 async function terminate(engine: TestEngine, workflowId: string): Promise<void> {
@@ -235,7 +246,7 @@ export async function crashEverywhere(
   return { points, ...counts };
 }
 
-/** HOLDFAST_CRASH_EVERY=1 tries every point: several minutes a protocol. Where nothing may be skipped, each third. */
+/** HOLDFAST_CRASH_EVERY=1 tries every point: several minutes a protocol. Where nothing may be skipped, each fourth. */
 export function crashEvery(): number {
-  return Number(process.env['HOLDFAST_CRASH_EVERY'] ?? (process.env['HOLDFAST_REQUIRE_ALL'] === '1' ? 3 : 4));
+  return Number(process.env['HOLDFAST_CRASH_EVERY'] ?? (process.env['HOLDFAST_REQUIRE_ALL'] === '1' ? 4 : 8));
 }

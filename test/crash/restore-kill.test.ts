@@ -26,4 +26,14 @@ describe.skipIf(requires('temporal', 'strace'))('a worker killed anywhere in a r
       expect(Math.min(olds, news)).toBeGreaterThan(0);
     },
   );
+
+  test(
+    'T-7, H-10: a worker killed anywhere in a restore of two roots leaves both old or both new, and what it backed up first whole or gone',
+    { timeout: 1_800_000 },
+    async () => {
+      const { points, tried, olds, news } = await crashEverywhere(engine(), 'restore', 'roots', crashEvery());
+      console.log(`restore of two roots: ${tried} of ${points} crash points, ${olds} old, ${news} new`);
+      expect(Math.min(olds, news)).toBeGreaterThan(0);
+    },
+  );
 });

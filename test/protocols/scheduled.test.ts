@@ -10,7 +10,7 @@ import { executionId, scheduleId } from '../../domain/names.js';
 import type { ScheduledReport } from '../../domain/protocol.js';
 import { jsonLines, run } from '../cli/room.js';
 import type { Ended } from '../cli/room.js';
-import { TEST_HOST, eventually, useEngine } from '../support/engine.js';
+import { TEST_HOST, eventually, stopOf, useEngine } from '../support/engine.js';
 import { requires } from '../support/requires.js';
 import { makeStore } from '../support/store.js';
 import type { TestStore } from '../support/store.js';
@@ -22,7 +22,7 @@ describe.skipIf(requires('temporal'))('a schedule', () => {
   const engine = useEngine();
   const wanted = async () => schedulesOf(await loadDefinitions(engine().definitionsDirectory));
   const apply = async (dryRun = false): Promise<readonly ScheduleChange[]> =>
-    applySchedules(engine().session.client, await wanted(), { host: TEST_HOST, dryRun });
+    applySchedules(engine().session.client, await wanted(), { host: TEST_HOST, dryRun, removes: true });
   const changesOf = (changes: readonly ScheduleChange[], store: TestStore): string[] =>
     changes.filter(({ id }) => id.startsWith(`holdfast/${store.name}/`)).map(({ id, change }) => `${change} ${id}`);
   const holdfast = (...argv: readonly string[]): Promise<Ended> => run(engine().environment, ...argv);
@@ -85,12 +85,34 @@ describe.skipIf(requires('temporal'))('a schedule', () => {
     expect(changesOf(await apply(), store)).toEqual([`none ${scheduleId(store.name, 'backup')}`]);
   });
 
-  test('of another host is left alone', async () => {
+  test('of another host is refused by its name, whatever is to be done to it, and left alone', async () => {
     const store = makeStore(engine(), 'elsewhere', { schedules: { backup: { cron: NEVER } } });
-    await applySchedules(engine().session.client, await wanted(), { host: 'another-host', dryRun: false });
+    const { client } = engine().session;
+    await applySchedules(client, await wanted(), { host: 'another-host', dryRun: false, removes: false });
+    const before = await handleOf(store).describe();
+    expect(await stopOf(apply())).toMatchObject({ code: 'schedule_foreign', details: { owner: 'another-host' } });
+    for (const deed of ['run', 'pause', 'resume'])
+      expect(await holdfast('schedule', deed, store.name, 'backup')).toMatchObject({
+        status: 78,
+        stderr: expect.stringContaining('STOP schedule_foreign: '),
+      });
     store.forget();
     expect(changesOf(await apply(), store)).toEqual([]);
+    const after = await handleOf(store).describe();
+    expect([after.action, after.state]).toEqual([before.action, before.state]);
     await handleOf(store).delete();
+  });
+
+  test('that no definition names any more is removed only with --confirm', async () => {
+    const store = makeStore(engine(), 'removed', { schedules: { backup: { cron: NEVER } } });
+    await apply();
+    store.forget();
+    const refused = await holdfast('schedule', 'apply');
+    expect(refused).toMatchObject({ status: 77, stderr: expect.stringContaining('STOP approval_missing: ') });
+    expect(refused.stdout).toContain(`- holdfast/${store.name}/schedule/backup\n`);
+    expect(await handleOf(store).describe()).toMatchObject({ state: { paused: false } });
+    expect(await holdfast('schedule', 'apply', '--confirm')).toMatchObject({ status: 0 });
+    expect(changesOf(await apply(), store)).toEqual([]);
   });
 
   test('T-6: fires by the clock, and each run is a backup in the history of the store', async () => {
@@ -170,7 +192,7 @@ describe.skipIf(requires('temporal'))('a schedule', () => {
 
   test('that a person paused stays paused when it is updated, until it is resumed', async () => {
     const store = makeStore(engine(), 'paused', { schedules: { backup: { cron: NEVER } } });
-    expect(await holdfast('schedule', 'apply')).toMatchObject({
+    expect(await holdfast('schedule', 'apply', '--confirm')).toMatchObject({
       status: 0,
       stdout: expect.stringContaining('+ holdfast/'),
     });

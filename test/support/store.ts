@@ -38,6 +38,8 @@ export interface StoreOptions extends Omit<RootInput, 'path'> {
   readonly schedules?: StoreDefinitionInput['schedules'];
   /** Files of the root by relative path; `*.db` are made by `databases` instead. */
   readonly files?: Readonly<Record<string, string>>;
+  /** Files of a second root, `more`; without them there is none. */
+  readonly more?: Readonly<Record<string, string>>;
   /** SQL by relative path of the database. */
   readonly contents?: Readonly<Record<string, string>>;
 }
@@ -85,6 +87,8 @@ export class TestStore {
   readonly name: string;
   readonly directory: string;
   readonly root: string;
+  /** Of the second root, where there is one. */
+  readonly moreRoot: string;
   readonly destination: string;
   readonly #engine: TestEngine;
   #options: StoreOptions;
@@ -95,12 +99,14 @@ export class TestStore {
     this.name = name;
     this.directory = join(engine.directory, name);
     this.root = join(this.directory, 'live');
+    this.moreRoot = join(this.directory, 'more');
     this.destination = join(this.directory, 'backups');
     mkdirSync(this.root, { recursive: true });
     mkdirSync(join(this.directory, 'hooks'));
     for (const [path, content] of Object.entries(options.contents ?? { 'a.db': ITEMS })) sql(this.path(path), content);
     for (const [path, content] of Object.entries(options.files ?? { 'files/one': 'one', 'files/deep/two': 'two' }))
       this.write(path, content);
+    for (const [path, content] of Object.entries(options.more ?? {})) this.writeMore(path, content);
     this.define({});
   }
 
@@ -121,6 +127,7 @@ export class TestStore {
       backup,
       rollback,
       schedules,
+      more,
       hooks = ['detach', 'attach'],
       hookTimeoutSeconds = 30,
     } = this.#options;
@@ -136,6 +143,7 @@ export class TestStore {
           trees: trees ?? [{ path: 'files' }],
           ...(drop === undefined ? {} : { drop }),
         },
+        ...(more === undefined ? {} : { more: { path: this.moreRoot, trees: [{}] } }),
       },
       hooks: Object.fromEntries(
         hooks.map((name) => [name, { argv: ['/bin/sh', script], timeoutSeconds: hookTimeoutSeconds }]),
@@ -162,6 +170,19 @@ export class TestStore {
   write(relative: string, content: string): void {
     mkdirSync(dirname(this.path(relative)), { recursive: true });
     writeFileSync(this.path(relative), content);
+  }
+
+  writeMore(relative: string, content: string): void {
+    mkdirSync(this.moreRoot, { recursive: true });
+    writeFileSync(join(this.moreRoot, relative), content);
+  }
+
+  /** Directories that hold backups: the destination, and that of what restores replace. */
+  get destinations(): readonly string[] {
+    const kept = this.#options.rollback?.destination;
+    return [this.destination, ...(kept === undefined || kept === null ? [] : [kept])].filter((path) =>
+      existsSync(path),
+    );
   }
 
   read(relative: string): string {
@@ -237,9 +258,10 @@ export class TestStore {
       const { owner } = database.lock();
       const open = database.openOperations().map((operation) => `open operation ${operation.protocol}`);
       const kept = new Set(database.rollbackPoints().map((point) => point.roots[0]?.tree.split('/').at(-2)));
-      const trees = join(this.controlDirectory, 'trees');
-      const staged = existsSync(trees) ? readdirSync(trees).filter((name) => !kept.has(name)) : [];
-      const partial = this.published().filter((name) => name.startsWith('.'));
+      const staged = [this.controlDirectory, join(this.directory, '.holdfast', 'more')]
+        .map((control) => join(control, 'trees'))
+        .flatMap((trees) => (existsSync(trees) ? readdirSync(trees).filter((name) => !kept.has(name)) : []));
+      const partial = this.destinations.flatMap((path) => readdirSync(path)).filter((name) => name.startsWith('.'));
       return [
         ...(owner === null ? [] : [`lock of ${owner.protocol}`]),
         ...open,

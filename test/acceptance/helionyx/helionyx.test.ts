@@ -1,15 +1,25 @@
 // Helionyx, on the definition and the Makefile that holdfast ships (profiles/helionyx/): clauses H-1 to H-14. That a
 // restore is all or nothing across a crash at any instant is proved for every store in test/crash/; here, for two roots.
 import { execFileSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { basename, join, relative } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { findSecret } from '../../../domain/secrets.js';
 import { jsonLines } from '../../cli/room.js';
 import type { Ended } from '../../cli/room.js';
-import { useEngine } from '../../support/engine.js';
+import { stopOf, useEngine } from '../../support/engine.js';
 import { requires } from '../../support/requires.js';
-import { sql } from '../../support/store.js';
+import { LATEST, sql } from '../../support/store.js';
 import { Helionyx } from './room.js';
 
 /** Every file below a directory, relative to it. */
@@ -119,7 +129,10 @@ describe.skipIf(requires('temporal'))('Helionyx', () => {
   });
 
   test.each([
-    ['ENV', 'another', /ENV of .* is another, the definition says env/],
+    ['ENV', 'another', /ENV of .* is not what the definition says/],
+    ['API_PORT', 'hunter2', /API_PORT of .* is not of the shape/],
+    ['API_HOST', 'localhost?key=hunter2', /API_HOST of .* is not of the shape/],
+    ['LOG_LEVEL', 'hunter2', /LOG_LEVEL of .* is not of the shape/],
     ['EVENT_STORE_PATH', 'data/other', /EVENT_STORE_PATH of /],
     ['PROJECTIONS_DB_PATH', 'data/events/projections.db', /PROJECTIONS_DB_PATH of /],
     ['PROJECTIONS_DB_PATH', 'data/projections/other.db', /does not list the database other\.db/],
@@ -134,6 +147,7 @@ describe.skipIf(requires('temporal'))('Helionyx', () => {
       code: 'settings_invalid',
       message: expect.stringMatching(message),
     });
+    expect(refused.stdout).not.toMatch(/another|hunter2/);
     expect(helionyx.backups()).toEqual([]);
     expect(await helionyx.digest()).toBe(before);
   });
@@ -156,6 +170,16 @@ describe.skipIf(requires('temporal'))('Helionyx', () => {
     mkdirSync(helionyx.path('data/projections/.env.d'));
     for (const name of ['events/.env', 'events/.env.live', 'projections/.env.d/key'])
       writeFileSync(helionyx.path(`data/${name}`), 'OPENAI_API_KEY=sk-1');
+    helionyx.define((definition) => {
+      const { projections, ...others } = definition.roots;
+      const databases = [...(projections?.databases ?? []), { path: '**/*.db', optional: true }];
+      return {
+        ...definition,
+        confirmation: 'none',
+        roots: { ...others, projections: { ...projections, databases } },
+      } as typeof definition;
+    });
+    sql(helionyx.path('data/projections/.env.db'), 'CREATE TABLE secret (OPENAI_API_KEY)');
     await helionyx.make('backup');
     const [artefact = ''] = helionyx.backups();
     const text = filesBelow(artefact).map((name) => readFileSync(join(artefact, name), 'latin1'));
@@ -184,6 +208,20 @@ describe.skipIf(requires('temporal'))('Helionyx', () => {
     ['changed: meta.json', 'checksum_mismatch', (copy: string) => writeFileSync(join(copy, 'meta.json'), '{}')],
     ['removed: config.json', 'file_missing', (copy: string) => rmSync(join(copy, 'config.json'))],
     ['removed: manifest.sha256', 'file_missing', (copy: string) => rmSync(join(copy, 'manifest.sha256'))],
+    [
+      'huge: manifest.sha256',
+      'checksum_mismatch',
+      (copy: string) => truncateSync(join(copy, 'manifest.sha256'), 3 * 1024 ** 3),
+    ],
+    [
+      'that is a directory: manifest.sha256',
+      'checksum_mismatch',
+      (copy: string) => {
+        rmSync(join(copy, 'manifest.sha256'));
+        mkdirSync(join(copy, 'manifest.sha256'));
+      },
+    ],
+    ['added: manifest.json.sig', 'file_extra', (copy: string) => writeFileSync(join(copy, 'manifest.json.sig'), '')],
     [
       'changed: manifest.sha256',
       'checksum_mismatch',
@@ -247,11 +285,11 @@ describe.skipIf(requires('temporal'))('Helionyx', () => {
     const before = await helionyx.digest();
     mkdirSync(helionyx.path(`data/rollbacks/${helionyx.environment}/29990101T000000Z`), { recursive: true });
     const refused = await helionyx.holdfast('restore', helionyx.store, 'latest');
-    expect(refused).toMatchObject({ status: 73, stderr: expect.stringContaining('step: restore.keep') });
+    expect(refused).toMatchObject({ status: 73, stderr: expect.stringContaining('step: request.plan') });
     expect(await helionyx.digest()).toBe(before);
   });
 
-  test('H-10: where the second directory can not be exchanged, the first is the old one again', async () => {
+  test('H-10: a restore that fails when both directories were exchanged brings both back', async () => {
     const helionyx = await backedUp({ confirmation: 'none' });
     const before = await helionyx.digest();
     // Fails after both were exchanged, and so undoes both
@@ -298,6 +336,13 @@ describe.skipIf(requires('temporal'))('Helionyx', () => {
       expect(refused).toMatchObject({ status: 2, stderr: expect.stringContaining('STOP approval_missing') });
     }
     expect(await helionyx.digest()).toBe(before);
+    // Anybody can have the digest of a plan
+    const { digest } = jsonLines(await helionyx.holdfast('plan', helionyx.store, '--json')).last;
+    const bypassing = await helionyx.holdfast('restore', helionyx.store, 'latest', '--confirm', String(digest));
+    expect(bypassing).toMatchObject({ status: 77, stderr: expect.stringContaining('STOP approval_missing') });
+    const program = await engine().holdfast.restore(helionyx.store, LATEST, String(digest), { requestedBy: 'program' });
+    expect(await stopOf(program.result())).toMatchObject({ code: 'approval_missing' });
+    expect(await helionyx.digest()).toBe(before);
     const accepted = await helionyx.make('restore', { BACKUP: timestamp(helionyx), CONFIRM_LIVE: 'YES' });
     expect(accepted).toMatchObject({ status: 0 });
     expect(helionyx.events()).toEqual(['one', 'two', 'three']);
@@ -308,8 +353,16 @@ describe.skipIf(requires('temporal'))('Helionyx', () => {
     const before = await helionyx.digest();
     const unnamed = await helionyx.make('restore');
     expect(unnamed).toMatchObject({ status: 2, stderr: expect.stringContaining('BACKUP: is missing: make restore') });
-    for (const BACKUP of ['20200101T000000Z', '$(touch pwned)', '; touch pwned', '../x'])
-      expect((await helionyx.make('restore', { BACKUP })).status).toBe(2);
+    for (const BACKUP of [
+      '20200101T000000Z',
+      '$(shell touch pwned)',
+      '$$(touch pwned)',
+      '`touch pwned`',
+      "'; touch pwned; '",
+      '--help',
+    ])
+      expect([BACKUP, (await helionyx.make('restore', { BACKUP })).status]).toEqual([BACKUP, 2]);
+    expect((await helionyx.make('backup', { ENV: '$(shell touch pwned)' })).status).toBe(2);
     expect(existsSync('pwned')).toBe(false);
     expect(await helionyx.digest()).toBe(before);
     expect((await helionyx.make('backups')).stdout).toContain(timestamp(helionyx));
