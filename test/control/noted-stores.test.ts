@@ -65,6 +65,47 @@ describe('a store that was worked on, whose volume is not mounted', () => {
     await noteStore(state, await reopened());
   });
 
+  test('has its gate shut where another root than that of the lock is on it, until it is mounted', async () => {
+    const state = join(temporaryDirectory(), 'state');
+    const [first, second] = [temporaryDirectory(), temporaryDirectory()];
+    const roots = {
+      data: { path: join(first, 'data'), trees: [{}] },
+      more: { path: join(second, 'more'), trees: [{}] },
+    };
+    for (const { path } of Object.values(roots)) mkdirSync(path);
+    const { room } = await makeTestRoom({}, { roots });
+    const reopened = (): Promise<StoreRoom> => roomOf(room.definition);
+    await noteStore(state, room);
+    await assertGate(room, state);
+    const mount = unmount(second);
+    mkdirSync(join(second, 'more'));
+    for (const work of [
+      async () => assertGate(await reopened(), state),
+      async () => noteStore(state, await reopened()),
+    ])
+      expect(await stopOf(work())).toMatchObject({
+        code: 'root_missing',
+        details: { root: 'more', path: join(second, 'more'), note: join(state, 'stores', 'tested.json') },
+      });
+    mount();
+    await assertGate(await reopened(), state);
+    await noteStore(state, await reopened());
+  });
+
+  test('is noted with a root that was added since, which then is missed as well', async () => {
+    const state = join(temporaryDirectory(), 'state');
+    const [first, second] = [temporaryDirectory(), temporaryDirectory()];
+    const data = { path: join(first, 'data'), trees: [{}] };
+    const more = { path: join(second, 'more'), trees: [{}] };
+    for (const { path } of [data, more]) mkdirSync(path);
+    await noteStore(state, (await makeTestRoom({}, { roots: { data } })).room);
+    const { room } = await makeTestRoom({}, { roots: { data, more } });
+    await assertGate(room, state);
+    await noteStore(state, room);
+    rmSync(join(second, '.holdfast'), { recursive: true });
+    expect(await stopOf(assertGate(room, state))).toMatchObject({ code: 'root_missing', details: { root: 'more' } });
+  });
+
   test.skipIf(requires('mount'))('has its gate shut where the root itself is the mount point', () => {
     const directory = temporaryDirectory();
     const root = join(directory, 'data');
