@@ -2,6 +2,7 @@
 // What is replaced is kept whole in any case, as the rollback point; this is a copy that can be looked at and carried off.
 import { dropPartials } from '../artefacts/artefact.js';
 import { critical } from '../control/lock.js';
+import type { Manifest } from '../domain/manifest.js';
 import type { RestorePlan } from '../domain/plan.js';
 import { Stop } from '../domain/stop.js';
 import type { StopCode } from '../domain/stop.js';
@@ -15,6 +16,8 @@ import { checkCapture } from './validate.js';
 export interface KeepInput extends GrantedInput {
   readonly plan: RestorePlan;
   readonly requestedBy: string;
+  /** What its version hook said before it was asked to let go of the store. */
+  readonly application: Manifest['application'];
 }
 
 export interface Kept {
@@ -51,7 +54,7 @@ async function capturePresent(
     await lookBeforeBackup(destination, context);
     // The application has let go of the store: there is nobody to hold still
     const { partial } = await captureInto(destination, input, context, { quiesces: false });
-    await checkCapture({ ...input, partial }, context);
+    await checkCapture({ ...input, partial }, context, async () => input.application);
     return { partial };
   } catch (error) {
     if (!(error instanceof Stop) || !DAMAGE.has(error.code)) throw error;

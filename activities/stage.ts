@@ -10,7 +10,7 @@ import { critical } from '../control/lock.js';
 import { ensureControlDirectory, treeOf, treesOf } from '../control/store-room.js';
 import type { RoomRoot, StoreRoom } from '../control/store-room.js';
 import { assertGates } from '../domain/gates.js';
-import type { ManifestEntry } from '../domain/manifest.js';
+import type { Manifest, ManifestEntry } from '../domain/manifest.js';
 import type { RestorePlan } from '../domain/plan.js';
 import { Stop } from '../domain/stop.js';
 import { copyFiles, makeNewDirectories } from '../files/copy.js';
@@ -150,10 +150,11 @@ export async function applyDirectories(
   );
 }
 
-/** Step restore.gates: platform, version, modules. */
+/** Step restore.gates: platform, version, modules. @returns what the version hook said, for whoever backs up what is replaced */
 export const gates = (dependencies: ActivityDependencies) =>
-  step(dependencies, async (input: PlannedInput, { room, signal }) => {
+  step(dependencies, async (input: PlannedInput, { room, signal }): Promise<Manifest['application']> => {
     const { manifest } = await readPlannedArtefact(input.plan);
     const installed = await applicationOf(room, input.operation, signal);
     assertGates(room.definition.gates, manifest, { installed, os: process.platform, endianness: endianness() });
+    return installed;
   });

@@ -8,7 +8,7 @@ import { treeOf } from '../control/store-room.js';
 
 import type { DatabaseDefinition } from '../domain/definition.js';
 import { assertForeignKeys } from '../domain/foreign-keys.js';
-import type { FileEntry, ManifestDatabase } from '../domain/manifest.js';
+import type { FileEntry, Manifest, ManifestDatabase } from '../domain/manifest.js';
 import type { RestorePlan } from '../domain/plan.js';
 import { syncFilesystem } from '../files/durable.js';
 import { checkDatabase } from '../sqlite/check.js';
@@ -27,7 +27,11 @@ type CaptureInput = GrantedInput & { readonly partial: string };
 export const validateCapture = (dependencies: ActivityDependencies) =>
   step(dependencies, async (input: CaptureInput, context) => {
     // The copies must be on disk before they are published: the disk writes while the processors check
-    const [written, checked] = await Promise.allSettled([syncFilesystem(input.partial), checkCapture(input, context)]);
+    const asked = () => applicationOf(context.room, input.operation, context.signal);
+    const [written, checked] = await Promise.allSettled([
+      syncFilesystem(input.partial),
+      checkCapture(input, context, asked),
+    ]);
     if (checked.status === 'rejected') throw checked.reason;
     if (written.status === 'rejected') throw written.reason;
     return checked.value;
@@ -37,6 +41,7 @@ export const validateCapture = (dependencies: ActivityDependencies) =>
 export async function checkCapture(
   input: CaptureInput,
   context: StepContext,
+  application: () => Promise<Manifest['application']>,
 ): Promise<{ readonly databases: number; readonly verdictsKept: number }> {
   const { room, signal } = context;
   const capture = await readCapture(input.partial);
@@ -63,7 +68,7 @@ export async function checkCapture(
   await writeFacts(input.partial, {
     databases: checked,
     entries,
-    application: await applicationOf(room, input.operation, signal),
+    application: await application(),
   });
   const verdicts = checked.flatMap(({ integrityCheckedAt: checkedAt, foreignKeys }, index) => {
     const sha256 = capture.databases[index]?.sha256;

@@ -14,14 +14,14 @@ export async function restore(order: RestoreOrder): Promise<RestoreReport> {
       // The backup must be readable in full before anything of the live store is touched
       const staged = await run.step('restore.stage', 'stage', { grant, plan });
       await run.step('restore.validate', 'validateStaged', { grant, plan });
-      await run.step('restore.gates', 'gates', { grant, plan });
+      const application = await run.step('restore.gates', 'gates', { grant, plan });
       await run.step('restore.detach', 'detach', { grant, plan });
       await run.step('restore.in-use', 'inUse', { grant });
       // Definitions may ask for a backup of what is about to be replaced
       const kept =
         plan.keep === undefined
           ? {}
-          : await run.step('restore.keep', 'keepPresent', { grant, plan, requestedBy: order.requestedBy });
+          : await run.step('restore.keep', 'keepPresent', { grant, plan, application, requestedBy: order.requestedBy });
       // Nobody writes any more: what is compared now is what will be replaced
       const { seen } = await run.step('restore.compare', 'compare', { grant, plan });
       await run.critical('restore.fence', 'fence', { grant, protocol: 'restore' });

@@ -50,7 +50,8 @@ async function endOf<Report>(engine: TestEngine, { workflowId, runId }: Operatio
   }
 }
 
-describe.skipIf(requires('temporal'))('Temporal killed and started again from its file', () => {
+// An engine that ends again and again is given up: each protocol has one of its own
+describe.skipIf(requires('temporal'))('Temporal killed and started again from its file, in a backup', () => {
   const engine = useEngine();
 
   test.each(['quiesce', 'resume', 'version'] as const)(
@@ -69,6 +70,10 @@ describe.skipIf(requires('temporal'))('Temporal killed and started again from it
       expect(store.leftovers()).toEqual([]);
     },
   );
+});
+
+describe.skipIf(requires('temporal'))('Temporal killed and started again from its file, in a restore', () => {
+  const engine = useEngine();
 
   // Before anything is touched; exchanged and not committed, the worst moment to be alone; committed
   test.each(['detach', 'caches', 'attach'] as const)(
@@ -90,6 +95,10 @@ describe.skipIf(requires('temporal'))('Temporal killed and started again from it
       expect(store.leftovers()).toEqual([]);
     },
   );
+});
+
+describe.skipIf(requires('temporal'))('Temporal killed and started again from its file, in a rollback', () => {
+  const engine = useEngine();
 
   test.each(['detach', 'verify', 'attach'] as const)(
     'T-8: Temporal killed and started again while a rollback is in its hook %s: the former state is back, once',
@@ -117,6 +126,10 @@ describe.skipIf(requires('temporal'))('Temporal killed and started again from it
       expect(store.leftovers()).toEqual([]);
     },
   );
+});
+
+describe.skipIf(requires('temporal'))('Temporal killed and started again from its file, in a verification', () => {
+  const engine = useEngine();
 
   test.each([0, 300, 900])(
     'T-8: Temporal killed and started again %i ms after a verification began: the verification ends',

@@ -103,7 +103,10 @@ describe.skipIf(requires('temporal'))('the lock of a store', () => {
   });
 
   test('each step of STEPS.restore: a reset of a finished restore to before it changes nothing, and runs no hook', async () => {
-    const store = makeStore(engine(), 'reset', { hooks: ['detach', 'attach', 'migrate', 'caches', 'verify'] });
+    const store = makeStore(engine(), 'reset', {
+      hooks: ['detach', 'attach', 'migrate', 'caches', 'verify'],
+      rollback: { destination: join(engine().directory, 'reset-kept') },
+    });
     await store.backup();
     await store.restore();
     store.addItem('after the restore');

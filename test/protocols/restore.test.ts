@@ -61,6 +61,7 @@ describe.skipIf(requires('temporal'))('restore', () => {
   test('restore.lock to restore.release: every step once, in order, and the replaced state is kept', async () => {
     const store = makeStore(engine(), 'whole', {
       hooks: ['quiesce', 'resume', 'detach', 'attach', 'migrate', 'caches', 'verify', 'version'],
+      rollback: { destination: join(engine().directory, 'whole-kept') },
     });
     store.scriptHook('version', 'echo \'{"version": "1", "modules": []}\'');
     const { backupId } = await store.backup();
@@ -75,7 +76,9 @@ describe.skipIf(requires('temporal'))('restore', () => {
       rollbackPoint: report.operation,
       epoch: { counter: 1 },
     });
+    // The version is asked for while the application runs, and once
     expect(store.hooksRun()).toEqual(['version', 'detach', 'migrate', 'caches', 'verify', 'attach']);
+    expect(store.manifest(report.kept ?? '').application).toEqual({ version: '1', modules: [] });
     expect(store.items()).toEqual(['one', 'two', 'three']);
     expect(store.leftovers()).toEqual([]);
     expect(store.rollbackPoints().map(({ id, protocol }) => [id, protocol])).toEqual([[report.operation, 'restore']]);

@@ -1,5 +1,6 @@
 // The orchestrator, read from the outside: what Temporal has recorded of every protocol, and the ways to start one.
 // Clauses T-1 to T-5.
+import { join } from 'node:path';
 import { randomUUID } from 'node:crypto';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { asRefusal } from '../../../client/protocols.js';
@@ -46,7 +47,11 @@ describe.skipIf(requires('temporal'))('first light', () => {
     const files = Object.fromEntries(
       Array.from({ length: FILES }, (_, index) => [`files/${index % 30}/${index}`, `file ${index}`]),
     );
-    store = new TestStore(engine(), 'recorded', { files, hooks: ['quiesce', 'resume', 'detach', 'attach'] });
+    store = new TestStore(engine(), 'recorded', {
+      files,
+      hooks: ['quiesce', 'resume', 'detach', 'attach'],
+      rollback: { destination: join(engine().directory, 'recorded-kept') },
+    });
     backup = await store.backup();
     history.backup = await historyOf(engine(), `holdfast/${store.name}`);
     restored = await store.restore();
