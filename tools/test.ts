@@ -14,12 +14,14 @@ const SLOW = [
   'bench',
   'cli',
   'client',
+  'control',
   'crash',
   'demo',
   'properties',
   'protocols',
   'replay',
   'review',
+  'tools',
   'workers',
 ];
 
