@@ -5,7 +5,7 @@ import { readFile } from 'node:fs/promises';
 import { basename, dirname, relative, resolve } from 'node:path';
 import { parseEnv, promisify } from 'node:util';
 import type { Document } from '../artefacts/artefact.js';
-import type { LayoutDefinition, StoreDefinition } from '../domain/definition.js';
+import type { LayoutDefinition, RootDefinition, StoreDefinition } from '../domain/definition.js';
 import { LIMITS } from '../domain/limits.js';
 import { compactInstant } from '../domain/names.js';
 import { findSecret } from '../domain/secrets.js';
@@ -36,8 +36,7 @@ type Settings = Readonly<Record<(typeof SETTINGS)[number], string | null>>;
 export async function documentsOf(definition: StoreDefinition, createdAt: string): Promise<readonly Document[]> {
   const { layout } = definition;
   if (layout.name === 'plain') return [];
-  const settings = await readSettings(layout);
-  assertSameStore(definition, layout, settings);
+  const settings = await settingsOf(definition, layout);
   const meta = {
     env: layout.environment,
     backup_id: compactInstant(createdAt),
@@ -48,6 +47,20 @@ export async function documentsOf(definition: StoreDefinition, createdAt: string
     { name: 'meta.json', text: `${JSON.stringify(meta, null, 2)}\n` },
     { name: 'config.json', text: `${JSON.stringify(settings, null, 2)}\n` },
   ];
+}
+
+/**
+ * That there are documents for a backup that is made now.
+ * @throws Stop settings_invalid, secret_found
+ */
+export async function assertSettings(definition: StoreDefinition): Promise<void> {
+  if (definition.layout.name === 'helionyx') await settingsOf(definition, definition.layout);
+}
+
+async function settingsOf(definition: StoreDefinition, layout: Helionyx): Promise<Settings> {
+  const settings = await readSettings(layout);
+  assertSameStore(definition, layout, settings);
+  return settings;
 }
 
 async function readSettings({ settings: path }: Helionyx): Promise<Settings> {
@@ -64,13 +77,13 @@ async function readSettings({ settings: path }: Helionyx): Promise<Settings> {
   for (const name of REQUIRED)
     if (settings[name] === null || settings[name] === '')
       throw new Stop('settings_invalid', `${path} does not say ${name}`, { path, setting: name });
-  const shapeless = SETTINGS.find((name) => settings[name] !== null && !SHAPES[name].test(settings[name] ?? ''));
   const secret = findSecret(settings);
   if (secret !== null)
     throw new Stop('secret_found', `${secret.name} of ${path} looks like a secret: ${secret.why}`, {
       path,
       setting: secret.name,
     });
+  const shapeless = SETTINGS.find((name) => settings[name] !== null && !SHAPES[name].test(settings[name] ?? ''));
   // Never with the value: it may be a secret in the wrong place
   if (shapeless !== undefined)
     throw new Stop('settings_invalid', `${shapeless} of ${path} is not of the shape that it has`, {
@@ -82,13 +95,17 @@ async function readSettings({ settings: path }: Helionyx): Promise<Settings> {
 
 /** A backup that says it is of one environment and holds another's files would be restored over the wrong one. */
 function assertSameStore({ roots }: StoreDefinition, layout: Helionyx, settings: Settings): void {
-  const placeOf = (name: string): string => roots.find((root) => root.name === name)?.path ?? '';
+  const rootOf = (name: string): RootDefinition => {
+    const root = roots.find((each) => each.name === name);
+    if (root === undefined) throw new Error(`defect: layout helionyx without root ${name} passed the schema`);
+    return root;
+  };
+  const [events, projections] = [rootOf('events'), rootOf('projections')];
   const database = resolve(layout.directory, settings.PROJECTIONS_DB_PATH ?? '');
-  const projections = roots.find((root) => root.name === 'projections');
   const facts: readonly [name: keyof Settings, expected: string, found: string][] = [
     ['ENV', layout.environment, settings.ENV ?? ''],
-    ['EVENT_STORE_PATH', placeOf('events'), resolve(layout.directory, settings.EVENT_STORE_PATH ?? '')],
-    ['PROJECTIONS_DB_PATH', placeOf('projections'), dirname(database)],
+    ['EVENT_STORE_PATH', events.path, resolve(layout.directory, settings.EVENT_STORE_PATH ?? '')],
+    ['PROJECTIONS_DB_PATH', projections.path, dirname(database)],
   ];
   for (const [setting, expected, found] of facts)
     if (found !== expected)
@@ -97,7 +114,7 @@ function assertSameStore({ roots }: StoreDefinition, layout: Helionyx, settings:
         setting,
         expected,
       });
-  if (projections === undefined || listedBy(projections)(relative(projections.path, database))) return;
+  if (listedBy(projections)(relative(projections.path, database))) return;
   throw new Stop('settings_invalid', `the definition does not list the database ${basename(database)}`, {
     path: layout.settings,
     setting: 'PROJECTIONS_DB_PATH',

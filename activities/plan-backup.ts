@@ -8,7 +8,7 @@ import { now } from '../control/clock.js';
 import { Stop } from '../domain/stop.js';
 import { ensureDirectory } from '../files/durable.js';
 import { assertPatternsMatch } from '../files/members.js';
-import { documentsOf } from './documents.js';
+import { assertSettings } from './documents.js';
 import { membersOf } from './members.js';
 import { step } from './step.js';
 import type { ActivityDependencies, GrantedInput, StepContext } from './step.js';
@@ -30,7 +30,7 @@ export const planBackup = (dependencies: ActivityDependencies) =>
  */
 export async function assertCanPackage(destination: string, { definition }: StoreRoom): Promise<void> {
   await nextNumber(destination, definition.layout.name, now());
-  await documentsOf(definition, now());
+  await assertSettings(definition);
 }
 
 /** What can be told before anything is copied into a destination. */

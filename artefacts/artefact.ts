@@ -144,7 +144,7 @@ function assertConsistent(path: string, manifest: Manifest): void {
   const { documents: expected, refuses } = LAYOUTS[manifest.layout];
   if (documents.length !== expected.length || documents.some((name, index) => name !== expected[index]))
     throw new Stop('manifest_invalid', `the documents are not those of layout ${manifest.layout}`, { path, documents });
-  const refused = manifest.entries.find((entry) => refuses.test(entry.path));
+  const refused = manifest.entries.find((entry) => refuses(entry.path));
   if (refused !== undefined)
     throw new Stop('path_unsafe', `${refused.root}/${refused.path} has no place in layout ${manifest.layout}`, {
       path,

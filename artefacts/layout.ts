@@ -2,7 +2,10 @@
 // Source: DESIGN.md "Words"; docs/reference/manifest.md, docs/guides/helionyx.md.
 import { readdir, rename, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { NEVER_CAPTURED } from '../domain/definition.js';
 import type { LayoutName } from '../domain/definition.js';
+import { compileGlobs } from '../files/globs.js';
+import type { Matcher } from '../files/globs.js';
 
 export const MANIFEST_NAME = 'manifest.json';
 export const SIGNATURE_NAME = 'manifest.json.sig';
@@ -17,18 +20,17 @@ interface Layout {
   /** Files of its own, in the order in which the manifest names them. */
   readonly documents: readonly string[];
   readonly hasChecksums: boolean;
-  /** Paths of entries that are no backup's of this layout. */
-  readonly refuses: RegExp;
+  /** Whether the path of an entry is no backup's of this layout. */
+  readonly refuses: Matcher;
 }
 
 export const LAYOUTS: Readonly<Record<LayoutName, Layout>> = {
-  plain: { roots: DATA_NAME, documents: [], hasChecksums: false, refuses: /(?!)/ },
+  plain: { roots: DATA_NAME, documents: [], hasChecksums: false, refuses: compileGlobs(NEVER_CAPTURED.plain) },
   helionyx: {
     roots: '.',
     documents: ['meta.json', 'config.json'],
     hasChecksums: true,
-    // Clause H-6: what is in a file of secrets comes from no backup, either
-    refuses: /(?:^|\/)\.env[^/]*(?:\/|$)/,
+    refuses: compileGlobs(NEVER_CAPTURED.helionyx),
   },
 };
 

@@ -157,28 +157,22 @@ function fieldsOf({ second, minute, hour, dayOfMonth, month, year, dayOfWeek }: 
   };
 }
 
-/** Another input or queue is another deed: nothing of the action is left out. */
-function describeAction({
-  workflowType,
-  workflowId,
-  taskQueue,
-  args,
-  staticSummary,
-  retry,
-  workflowExecutionTimeout,
-  workflowRunTimeout,
-}: Partial<ScheduleDescription['action']> | ScheduleOptions['action']): string {
-  return JSON.stringify({
-    workflowType,
-    workflowId,
-    taskQueue,
-    args,
-    staticSummary,
-    retry,
-    // As the server says it: nothing is 0
-    workflowExecutionTimeout: workflowExecutionTimeout === 0 ? undefined : workflowExecutionTimeout,
-    workflowRunTimeout: workflowRunTimeout === 0 ? undefined : workflowRunTimeout,
-  });
+const ACTION_FACTS = [
+  'workflowType',
+  'workflowId',
+  'taskQueue',
+  'args',
+  'staticSummary',
+  'retry',
+  'workflowExecutionTimeout',
+  'workflowRunTimeout',
+] as const;
+
+/** Another input or queue is another deed: nothing of the action is left out. The server says 0 of a limit that is none. */
+function describeAction(action: ScheduleDescription['action'] | ScheduleOptions['action']): string {
+  return JSON.stringify(
+    Object.fromEntries(ACTION_FACTS.map((fact) => [fact, action[fact] === 0 ? undefined : action[fact]])),
+  );
 }
 
 function differencesOf(from: Facts | null, to: Facts | null): ScheduleChange['differences'] {

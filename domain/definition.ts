@@ -67,6 +67,12 @@ export type HookName = (typeof HOOK_NAMES)[number];
 export const LAYOUT_NAMES = ['plain', 'helionyx'] as const;
 export type LayoutName = (typeof LAYOUT_NAMES)[number];
 
+/** Globs below a root of what gets into no backup of a layout, and comes from none. `.env…` are files of secrets (H-6). */
+export const NEVER_CAPTURED: Readonly<Record<LayoutName, readonly string[]>> = {
+  plain: [],
+  helionyx: ['**/.env*', '**/.env*/**'],
+};
+
 /** How a backup lies on disk. */
 export type LayoutDefinition =
   | { readonly name: 'plain' }

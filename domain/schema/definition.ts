@@ -2,7 +2,7 @@
 // default filled in. Strict: an unknown key is an error. Source: DESIGN.md "Words", docs/guides/definition.md.
 import { isAbsolute, normalize } from 'node:path/posix';
 import { z } from 'zod';
-import { CONFIRMATIONS, HOOK_NAMES, SCHEDULED_PROTOCOLS } from '../definition.js';
+import { CONFIRMATIONS, HOOK_NAMES, NEVER_CAPTURED, SCHEDULED_PROTOCOLS } from '../definition.js';
 import type {
   HookDefinition,
   HookName,
@@ -316,7 +316,7 @@ export function toStoreDefinition(parsed: z.output<typeof storeDefinitionSchema>
     if (given !== undefined) hooks[name] = given;
   }
   const layout = toLayout(parsed.layout);
-  const never = neverCaptured(layout);
+  const never = NEVER_CAPTURED[layout.name];
   const roots: RootDefinition[] = Object.entries(parsed.roots).map(([name, entry]) => ({
     name,
     ...entry,
@@ -334,9 +334,4 @@ export function toStoreDefinition(parsed: z.output<typeof storeDefinitionSchema>
 
 function toLayout(parsed: z.output<typeof layout>): LayoutDefinition {
   return parsed.name === 'plain' ? parsed : { ...parsed, settings: parsed.settings ?? `${parsed.directory}/.env` };
-}
-
-/** Clause H-6: files of secrets never get into an artefact of this layout. */
-function neverCaptured({ name }: LayoutDefinition): readonly string[] {
-  return name === 'helionyx' ? ['**/.env*', '**/.env*/**'] : [];
 }
