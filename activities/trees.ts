@@ -58,13 +58,14 @@ export async function copyTrees(
   });
   const filesTotal = listed.reduce((sum, { members }) => sum + members.files.length, 0);
   context.report({ filesTotal });
+  const hasDatabases = listed.some(({ members }) => members.databases.length > 0);
   const results = new Results(filesTotal);
   await copyEach(
     jobs,
     {
       signal,
       // The cut copies meanwhile, and whoever waits for its pins to be dropped waits for that
-      threadsMax: Math.max(1, availableParallelism() - 1),
+      ...(hasDatabases && { threadsMax: Math.max(1, availableParallelism() - 1) }),
       onProgress: (bytesDone, filesDone) => context.report({ bytesDone, filesDone }),
     },
     (index, result) => results.put(index, result),
