@@ -287,11 +287,15 @@ describe.skipIf(requires('temporal'))('bad input', () => {
       refusedOnFilesystem(store, digest, '--host', victim.host),
     );
     expect(changed.join('\n')).toContain('NFS_SUPER_MAGIC');
+    const tracing = ['-f', '-o', '/dev/null', ...toldOf(store.root, NFS)];
     const doctor = startProgram(
       engine().environment,
       'strace',
-      ...['-f', '-o', '/dev/null', ...toldOf(store.root, NFS)],
-      ...[process.execPath, PROGRAM, 'doctor', store.name],
+      ...tracing,
+      process.execPath,
+      PROGRAM,
+      'doctor',
+      store.name,
     );
     expect(await doctor.ended).toMatchObject({
       status: 78,
