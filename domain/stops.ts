@@ -2,19 +2,12 @@
 // an exit status (sysexits), what is known to be safe, and the decision that a person must take.
 // docs/reference/stop.md is generated from this table; a test holds table, docs and code together (SM-10, F-31).
 
-export interface StopEntry {
-  /** One line, a lower-case fact. */
-  readonly title: string;
-  /** Exit status of the command line (sysexits.h). */
-  readonly exit: 64 | 65 | 69 | 73 | 74 | 75 | 77 | 78;
-  /** What a reader may rely on after this STOP. */
-  readonly safe: string;
-  /** What to do: an action, or the decision that is wanted from a person. */
-  readonly remedy: string;
-}
+import type { StopEntry } from './stop-entry.js';
 
 const LIVE_UNTOUCHED = 'the live store is as it was';
 const NOTHING_KEPT = 'the live store is as it was, and nothing half-made is left';
+const SETTLED =
+  'the protocol was undone, or finished if it had been committed: `settled` in the details says which; `unknown`: only the lock may have been taken';
 
 export const STOPS = {
   // 64: the request itself
@@ -123,6 +116,13 @@ export const STOPS = {
     safe: NOTHING_KEPT,
     remedy: 'check the paths in the store definition; an absent database is never backed up as an empty one',
   },
+  lock_damaged: {
+    title: 'lock.db, which holds the lock and the journal of the store, is no sound database',
+    exit: 65,
+    safe: 'nothing is done to a store whose lock can not be had; what was cut short before is still owed its end',
+    remedy:
+      'see in the log of the system whether its disk fails; where fence.json lies beside it, a restore was cut short: have the roots and what is in trees/ examined, for one of both is the former state; then move lock.db, and fence.json, away, and the note that the next STOP names: the store begins anew, with no rollback point and no operation before',
+  },
   operation_missing: {
     title: 'no such operation is running',
     exit: 65,
@@ -178,7 +178,7 @@ export const STOPS = {
     title: 'the filesystem is full',
     exit: 74,
     safe: NOTHING_KEPT,
-    remedy: 'free space on the filesystem named in the details',
+    remedy: 'free space: the path says where',
   },
   undo_failed: {
     title: 'the former state could not be put back',
@@ -257,20 +257,20 @@ export const STOPS = {
   worker_lost: {
     title: 'the worker was lost during a step',
     exit: 75,
-    safe: 'the protocol was undone, or finished if it had been committed: `settled` in the details says which; `unknown`: only the lock may have been taken',
+    safe: SETTLED,
     remedy: 'see the worker log, then start the operation again',
   },
   step_timeout: {
     title: 'a step took longer than is allowed',
     exit: 75,
-    safe: 'the protocol was undone, or finished if it had been committed: `settled` in the details says which; `unknown`: only the lock may have been taken',
+    safe: SETTLED,
     remedy: 'see the details for the step, then start the operation again',
   },
   cancelled: {
     title: 'the operation was cancelled',
     exit: 75,
-    safe: 'the protocol was undone, or finished if it had been committed: `settled` in the details says which; `unknown`: only the lock may have been taken',
-    remedy: 'start the operation again if it is wanted',
+    safe: SETTLED,
+    remedy: 'start it again if it is wanted',
   },
   terminated: {
     title: 'the run was ended from outside, and nothing was undone',
@@ -307,6 +307,12 @@ export const STOPS = {
     remedy: 'run as a user that may read and write the path in the details',
   },
   // 78: configuration, version or gate
+  not_ready: {
+    title: 'doctor found what is in the way of a backup or a restore',
+    exit: 78,
+    safe: 'nothing was changed',
+    remedy: 'do what each finding says, then ask doctor again',
+  },
   host_ambiguous: {
     title: 'two machines go by one host name',
     exit: 78,

@@ -352,6 +352,39 @@ describe.skipIf(requires('temporal'))('bad input', () => {
     expect(await holdfast(['backup', store.name])).toMatchObject({ status: 0 });
   });
 
+  test.each([
+    ['zeros', 0],
+    ['a header, and no pages', 100],
+  ] as const)('a lock.db of %s: lock_damaged, until it is moved away as the remedy says', async (_what, keptBytes) => {
+    const store = make('lockless');
+    await store.backup();
+    const path = join(store.controlDirectory, 'lock.db');
+    const damaged = readFileSync(path).fill(0, keptBytes);
+    writeFileSync(path, damaged);
+    const before = digestOf(store);
+    for (const argv of [
+      ['backup', store.name],
+      ['status', store.name],
+      ['status', store.name, '--gate'],
+      ['recover', store.name],
+    ]) {
+      const ended = await holdfast(argv);
+      const { exit, remedy } = STOPS['lock_damaged'];
+      expect(ended.status).toBe(exit);
+      expect(ended.stderr).toMatch(new RegExp(`^STOP lock_damaged: .*${path} is no sound database$`, 'm'));
+      expect(ended.stderr).toContain(`what to do: ${remedy}`);
+    }
+    const doctor = await holdfast(['doctor', store.name]);
+    expect(doctor.stdout).toMatch(/^ {2}stop {2}state: lock_damaged: .*\n {8}what to do: .*move lock\.db/m);
+    expect([digestOf(store), readFileSync(path).equals(damaged)]).toEqual([before, true]);
+    rmSync(path);
+    const noted = await holdfast(['backup', store.name]);
+    const note = join(engine().environment['HOLDFAST_STATE_DIRECTORY'] ?? '', 'stores', `${store.name}.json`);
+    expect(noted.stderr).toMatch(new RegExp(`^STOP root_missing: .*though ${note} has noted`, 'm'));
+    rmSync(note);
+    expect(await holdfast(['backup', store.name])).toMatchObject({ status: 0 });
+  });
+
   test('Temporal not reachable: engine_unreachable', async () => {
     const store = make('unreachable');
     await store.backup();
