@@ -9,3 +9,6 @@ export interface StopEntry {
   /** What to do: an action, or the decision that is wanted from a person. */
   readonly remedy: string;
 }
+
+export const LIVE_UNTOUCHED = 'the live store is as it was';
+export const NOTHING_KEPT = 'the live store is as it was, and nothing half-made is left';
