@@ -33,7 +33,7 @@ export type SupervisorMessage = EngineReady | EngineFailure | { readonly progres
 export interface SupervisorLink {
   /** The newest state that the supervisor announced. */
   readonly ready: () => EngineReady;
-  /** Settles when the connection ends: true if it was not us who ended it. */
+  /** Settles when the connection ends: true if it was not us who ended it. Rejects with why the supervisor gave up. */
   readonly ended: Promise<boolean>;
   readonly close: () => void;
 }
@@ -80,7 +80,10 @@ export function attachSupervisor(
     let latest: EngineReady | undefined;
     let closedByUs = false;
     let endLink: (lost: boolean) => void = () => undefined;
-    const ended = new Promise<boolean>((settle) => (endLink = settle));
+    let failLink: (why: Error) => void = () => undefined;
+    const ended = new Promise<boolean>((settle, fail) => ([endLink, failLink] = [settle, fail]));
+    // Who holds the link learns of it by the promise; who doesn't have it yet, by the other one
+    ended.catch(() => undefined);
     const close = (): void => {
       closedByUs = true;
       socket.destroy();
@@ -101,7 +104,9 @@ export function attachSupervisor(
       const message = parseMessage(line);
       if ('progress' in message) return onProgress(message.progress);
       if ('error' in message) {
-        reject(failureOf(message));
+        const failure = failureOf(message);
+        reject(failure);
+        failLink(failure);
         return close();
       }
       latest = message;

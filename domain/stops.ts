@@ -147,6 +147,13 @@ export const STOPS = {
     safe: 'an operation that was started goes on, or is undone, once engine and worker are back',
     remedy: 'start `holdfast up`, then see `holdfast watch` and `holdfast status`',
   },
+  engine_database_lost: {
+    title: 'the database file of the running engine was removed or replaced',
+    exit: 69,
+    safe: 'no more is begun; what an operation that was open owes its store is in the journal of the store',
+    remedy:
+      'where the file was only moved, put it back; then start `holdfast up`, and of each store that `holdfast status` says is owed something, run `holdfast recover`',
+  },
   host_absent: {
     title: 'no worker of the host took the step in time',
     exit: 69,
