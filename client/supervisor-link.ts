@@ -33,8 +33,8 @@ export type SupervisorMessage = EngineReady | EngineFailure | { readonly progres
 export interface SupervisorLink {
   /** The newest state that the supervisor announced. */
   readonly ready: () => EngineReady;
-  /** Settles when the connection ends: true if it was not us who ended it. Rejects with why the supervisor gave up. */
-  readonly ended: Promise<boolean>;
+  /** Settles when the connection ends: true if it was not us who ended it, or why the supervisor has given up. */
+  readonly ended: Promise<boolean | Error>;
   readonly close: () => void;
 }
 
@@ -79,11 +79,8 @@ export function attachSupervisor(
     const { result: socket, release } = withSocketPath(socketPath, (path) => connect(path));
     let latest: EngineReady | undefined;
     let closedByUs = false;
-    let endLink: (lost: boolean) => void = () => undefined;
-    let failLink: (why: Error) => void = () => undefined;
-    const ended = new Promise<boolean>((settle, fail) => ([endLink, failLink] = [settle, fail]));
-    // Who holds the link learns of it by the promise; who doesn't have it yet, by the other one
-    ended.catch(() => undefined);
+    let endLink: (how: boolean | Error) => void = () => undefined;
+    const ended = new Promise<boolean | Error>((settle) => (endLink = settle));
     const close = (): void => {
       closedByUs = true;
       socket.destroy();
@@ -106,7 +103,7 @@ export function attachSupervisor(
       if ('error' in message) {
         const failure = failureOf(message);
         reject(failure);
-        failLink(failure);
+        endLink(failure);
         return close();
       }
       latest = message;

@@ -60,7 +60,8 @@ export async function runSupervisor(options: SupervisorOptions): Promise<void> {
           // It would say that it is ready, serve nobody, and take over as another host when the first one dies
           assertSameHost(link.ready(), environment);
           options.onReady?.(link.ready());
-          await Promise.race([link.ended, aborted(options.signal)]);
+          const how = await Promise.race([link.ended, aborted(options.signal)]);
+          if (how instanceof Error) throw how;
         }
       } finally {
         link.close();
