@@ -120,7 +120,7 @@ async function planNow(
       why: root.why,
     })),
     ...(await keepOf(room, order.source)),
-    hooks: Object.keys(room.definition.hooks).sort(),
+    hooks: hooksOf(room, order.source),
     gates: room.definition.gates,
     definitionSha256: definitionDigest(room.definition),
     bounds: boundsOf(looked.facts),
@@ -140,6 +140,12 @@ async function keepOf(room: StoreRoom, source: PlanOrder['source']): Promise<Pic
 interface Looked {
   readonly source: RestorePlan['source'];
   readonly facts: PlanFacts;
+}
+
+/** A rollback brings back a state that the application has been at: nothing is migrated. */
+function hooksOf({ definition: { hooks } }: StoreRoom, { kind }: PlanOrder['source']): readonly string[] {
+  const names = Object.keys(hooks).sort();
+  return kind === 'backup' ? names : names.filter((name) => name !== 'migrate' && name !== 'caches');
 }
 
 async function lookAtBackup(

@@ -26,6 +26,7 @@ export interface CatalogueEntry {
   readonly sizeBytes?: number;
   readonly files?: number;
   readonly databases?: number;
+  /** The longest that a writer was kept waiting. */
   readonly pauseMillis?: number;
 }
 
@@ -85,7 +86,7 @@ function summarise(name: string, { path, manifest }: Artefact): CatalogueEntry {
     sizeBytes: files.reduce((sum, entry) => sum + entry.sizeBytes, 0),
     files: files.length,
     databases: manifest.databases.length,
-    pauseMillis: manifest.cut.pauseMillis,
+    pauseMillis: Math.max(manifest.cut.pauseMillis, manifest.cut.rollbackJournalPauseMillis),
   };
 }
 

@@ -140,6 +140,6 @@ export function isElsewhere(command: Command): boolean {
 async function assertDefined(command: Command, store: string): Promise<void> {
   if (!isStoreName(store)) throw new Stop('usage', `${JSON.stringify(store)} is not a store id`, { store });
   if (isElsewhere(command)) return;
-  const { loadDefinition } = await import('../definitions/load.js');
-  await loadDefinition(definitionsDirectory(), store);
+  const { loadDefinitionAlone } = await import('../definitions/load.js');
+  await loadDefinitionAlone(definitionsDirectory(), store);
 }

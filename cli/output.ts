@@ -1,5 +1,6 @@
 // What the command line prints, and where: data on stdout, progress and notes on stderr. With --json stdout is JSON
 // Lines, and the last line is a `result` or an `error`, for arguments that were not understood too.
+import type { CutReport } from '../domain/manifest.js';
 import { foreignKeysInWords } from '../domain/foreign-keys.js';
 import type { ForeignKeysSum } from '../domain/foreign-keys.js';
 import { STOPS, Stop, stopModel, EXIT_DEFECT } from '../domain/stop.js';
@@ -114,6 +115,14 @@ export function formatBytes(bytes: number): string {
     unit += 1;
   }
   return `${unit === 0 ? value : value.toFixed(1)} ${units[unit] ?? ''}`;
+}
+
+/** How long writers were kept waiting: all of them by the locks of the cut, and those without a log by their copies. */
+export function formatPause({ pauseMillis, rollbackJournalPauseMillis: copies }: CutReport): string {
+  const paused = `writers paused for ${formatMillis(pauseMillis)}`;
+  return copies === 0
+    ? paused
+    : `${paused}, those of databases with rollback journals for up to ${formatMillis(copies)}`;
 }
 
 export function formatMillis(millis: number): string {

@@ -3,7 +3,7 @@ import { basename } from 'node:path';
 import type { Command } from 'commander';
 import { carryOut } from '../carry-out.js';
 import { describeCommand, operationOptions } from '../command.js';
-import { foreignKeyLines, formatBytes, formatCount, formatMillis, formatSteps } from '../output.js';
+import { foreignKeyLines, formatBytes, formatCount, formatPause, formatSteps } from '../output.js';
 
 export function backupCommand(): Command {
   return describeCommand({
@@ -24,7 +24,7 @@ export function backupCommand(): Command {
           `  path      ${report.artefact}`,
           `  holds     ${formatCount(report.databases, 'database')}, ${formatCount(report.files - report.databases, 'other file')}, ${formatBytes(report.sizeBytes)}`,
           ...foreignKeyLines(report.foreignKeys, '  keys      '),
-          `  instant   ${report.cut.instant}, writers paused for ${formatMillis(report.cut.pauseMillis)}`,
+          `  instant   ${report.cut.instant}, ${formatPause(report.cut)}`,
           `  manifest  sha256 ${report.manifestSha256}`,
           `  took      ${formatSteps(report.steps)}`,
         ],

@@ -107,9 +107,11 @@ function showCommand(): Command {
         outputOf(command).result({ store, text }, [text.trimEnd()]);
         return;
       }
-      const { writeDefinition } = await import('../../definitions/text.js');
+      const { effectiveDefinition, writeDefinition } = await import('../../definitions/text.js');
       const definition = await loadDefinitionAlone(directory, store);
-      outputOf(command).result({ store, definition }, [writeDefinition(definition).trimEnd()]);
+      outputOf(command).result({ store, definition: effectiveDefinition(definition) }, [
+        writeDefinition(definition).trimEnd(),
+      ]);
     });
 }
 

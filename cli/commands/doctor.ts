@@ -15,11 +15,11 @@ export function doctorCommand(): Command {
     .argument('[store]', 'store id; every store that is defined here without it')
     .action(async (store: string | undefined, _options: object, command: Command) => {
       const output = outputOf(command);
-      const { loadDefinition, loadDefinitions } = await import('../../definitions/load.js');
+      const { loadDefinitionAlone, loadDefinitions } = await import('../../definitions/load.js');
       const { examineStore } = await import('../../control/doctor.js');
       const directory = localDefinitions(command);
       const definitions =
-        store === undefined ? await loadDefinitions(directory) : [await loadDefinition(directory, store)];
+        store === undefined ? await loadDefinitions(directory) : [await loadDefinitionAlone(directory, store)];
       const lines: string[] = [];
       let stops = 0;
       for (const definition of definitions) {

@@ -13,9 +13,9 @@ export function listCommand(): Command {
     .argument('<store>', 'store id')
     .action(async (store: string, _options: object, command: Command) => {
       const output = outputOf(command);
-      const { loadDefinition } = await import('../../definitions/load.js');
+      const { loadDefinitionAlone } = await import('../../definitions/load.js');
       const { listArtefacts } = await import('../../artefacts/catalogue.js');
-      const definition = await loadDefinition(localDefinitions(command), store);
+      const definition = await loadDefinitionAlone(localDefinitions(command), store);
       const backups = await listArtefacts(definition.backup.destination, store);
       for (const backup of backups) output.event('backup', backup);
       output.result(

@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import { sumForeignKeys } from '../../domain/foreign-keys.js';
 import { describeCommand, localDefinitions, outputOf } from '../command.js';
-import { foreignKeyLines, formatMillis, table } from '../output.js';
+import { foreignKeyLines, formatPause, table } from '../output.js';
 
 export function showCommand(): Command {
   return describeCommand({
@@ -16,9 +16,9 @@ export function showCommand(): Command {
     .option('--files', 'list every file with its digest')
     .action(async (store: string, backup: string, options: { readonly files?: boolean }, command: Command) => {
       const output = outputOf(command);
-      const { loadDefinition } = await import('../../definitions/load.js');
+      const { loadDefinitionAlone } = await import('../../definitions/load.js');
       const { resolveArtefact } = await import('../../artefacts/catalogue.js');
-      const definition = await loadDefinition(localDefinitions(command), store);
+      const definition = await loadDefinitionAlone(localDefinitions(command), store);
       const { manifest, manifestSha256, path } = await resolveArtefact(definition.backup.destination, store, backup);
       const { entries, databases, ...head } = manifest;
       const files = entries.filter((entry) => entry.type !== 'directory');
@@ -28,7 +28,7 @@ export function showCommand(): Command {
         `backup    ${head.backupId} of store ${head.store}`,
         `path      ${path}`,
         `created   ${head.createdAt} by ${head.createdBy} on ${head.host}`,
-        `instant   ${head.cut.instant}, writers paused for ${formatMillis(head.cut.pauseMillis)}`,
+        `instant   ${head.cut.instant}, ${formatPause(head.cut)}`,
         `manifest  sha256 ${manifestSha256}`,
         '',
         ...table([

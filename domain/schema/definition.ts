@@ -241,6 +241,15 @@ export const storeDefinitionSchema = z
         path: ['roots'],
         message: 'a store has at least one database or tree',
       });
+    for (const [name, { databases }] of Object.entries(definition.roots)) {
+      for (const [index, { path }] of databases.entries())
+        if (databases.findIndex((other) => other.path === path) < index)
+          context.addIssue({
+            code: 'custom',
+            path: ['roots', name, 'databases', index, 'path'],
+            message: `${path} is listed twice`,
+          });
+    }
     const needsPause = Object.values(definition.roots).some(
       (entry) =>
         entry.trees.some((member) => member.policy === 'quiesced') ||

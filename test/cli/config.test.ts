@@ -141,8 +141,19 @@ describe('config show', () => {
     expect(parseDefinition(stdout, 'shop.yaml')).toEqual(parseDefinition(good('shop'), 'shop.yaml'));
     expect(jsonLines(await run(environment, 'config', 'show', 'shop', '--effective', '--json')).last).toMatchObject({
       store: 'shop',
-      definition: parseDefinition(good('shop'), 'shop.yaml'),
+      definition: { store: 'shop', confirmation: 'plan', layout: { name: 'plain' }, schedules: {} },
     });
+  });
+
+  test('with --effective says what the layout, the confirmation and the schedules of the shipped profile are, too', async () => {
+    const text = readFileSync('profiles/helionyx/helionyx-live.yaml', 'utf8');
+    define('helionyx-live.yaml', text);
+    const { stdout } = await run(environment, 'config', 'show', 'helionyx-live', '--effective');
+    expect(stdout).toMatch(/^layout:\n {2}name: helionyx$/m);
+    expect(stdout).toMatch(/^confirmation: typed$/m);
+    expect(stdout).not.toMatch(/[&*]a\d|neverCaptured/);
+    const path = 'helionyx-live.yaml';
+    expect(parseDefinition(stdout, path)).toEqual(parseDefinition(text, path));
   });
 
   test('of a store that is not defined is definition_missing', async () => {

@@ -1,5 +1,5 @@
 // The whole cycle at the command line: a backup, what can be asked about it, a restore by its plan, and back.
-import { copyFileSync, cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { useEngine } from '../support/engine.js';
@@ -28,6 +28,14 @@ describe('for people', () => {
     expect(backup.stdout).toMatch(/ {2}instant {3}\S+Z, writers paused for \S+ ms\n/);
     expect(backup.stdout).toMatch(/ {2}took {6}\S+ m?s, of which backup\.\w+ \S+ m?s\n/);
     expect(backup.stderr).toContain('Temporal UI: http://127.0.0.1:');
+
+    // Another store's definition that can't be read is no reason not to look at this one
+    const broken = join(engine().definitionsDirectory, 'broken.yaml');
+    writeFileSync(broken, 'store: [');
+    for (const command of ['list', 'show', 'watch', 'doctor'])
+      expect((await holdfast(command, store.name)).stderr, command).not.toContain('definition_invalid');
+    expect((await holdfast('backup', store.name)).stderr).toContain('STOP definition_invalid');
+    rmSync(broken);
 
     expect((await holdfast('list', store.name)).stdout).toMatch(
       new RegExp(`^NAME .*\n${name}  .*  3  .*  readable\n$`),

@@ -154,6 +154,12 @@ describe('a definition', () => {
     ['a list', '- holdfast: 1\n', 1, /^no keys: a definition is/],
     ['a word', '\nshop\n', 2, /^no keys/],
     ['a key twice', 'holdfast: 1\nstore: one\nstore: two\n', 3, /unique/i],
+    [
+      'a database twice',
+      yaml('one').replace('    trees:', '    databases:\n      - path: a.db\n      - path: a.db\n    trees:'),
+      8,
+      /a\.db is listed twice/,
+    ],
   ])('with %s is definition_invalid and names the line', (_what, text, line, problem) => {
     try {
       parseDefinition(text, '/etc/one.yaml');
