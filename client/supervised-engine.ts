@@ -4,6 +4,7 @@ import { spawn } from 'node:child_process';
 import { closeSync, openSync, renameSync, statSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { Stop } from '../domain/stop.js';
+import type { StopCode } from '../domain/stop.js';
 import { ENGINE_LIMITS } from './engine-limits.js';
 import { asEnvironmentStop, assertSpace, ensurePrivateDirectory } from './state-directory.js';
 import type { Environment, SupervisorPaths } from './state-directory.js';
@@ -74,6 +75,15 @@ export interface Attachment {
   readonly failure: () => Error | undefined;
 }
 
+/** Refusals to start an engine: of one that a session has had they would be wrong, for something may have been started. */
+const NOT_STARTED: ReadonlySet<string> = new Set<StopCode>(['engine_unavailable', 'engine_unreachable']);
+
+function asLost(error: unknown): Error {
+  if (!(error instanceof Error)) return new Error(String(error));
+  if (!(error instanceof Stop) || !NOT_STARTED.has(error.code)) return error;
+  return new Stop('engine_lost', error.message, { ...error.details, reason: error.code }, { cause: error });
+}
+
 /**
  * Keeps a supervisor for the length of the session: one that was killed is replaced, at the same address, so that runs
  * and calls go on. Where that fails every call is ended, and close() says why.
@@ -104,7 +114,7 @@ export function keepAttached(
     }
   };
   follow().catch(async (error: unknown) => {
-    failure = error instanceof Error ? error : new Error(String(error));
+    failure = asLost(error);
     link.close();
     await endCalls();
   });

@@ -170,9 +170,11 @@ async function keepRun(
   if (isKept(controlDirectory, { protocol, workflowId, runId, closedAt })) return;
   const history = await client.workflow.getHandle(workflowId, runId).fetchHistory();
   const order = orderOf(history);
-  if (order?.store !== store || !isOperationId(order.operation)) return notOurs('its input is no order for the store');
+  // A schedule gives each run the same input: the run is its own operation
+  const operation = protocol === 'scheduled' ? runId : order?.operation;
+  if (order?.store !== store || !isOperationId(operation)) return notOurs('its input is no order for the store');
   if (order.host !== host) return;
-  const run = { operation: order.operation, protocol, workflowId, runId, closedAt };
+  const run = { operation, protocol, workflowId, runId, closedAt };
   await keepHistory(controlDirectory, run, historyToJSON(history));
 }
 

@@ -121,6 +121,21 @@ describe('the history of a closed run', () => {
     },
   );
 
+  test('of a run that a schedule has started is kept, too, under its own run id', { timeout: 60_000 }, async () => {
+    const store = makeStore(engine(), 'scheduled');
+    const workflowId = `holdfast/${store.name}/schedule/backup-now`;
+    const handle = await engine().session.client.workflow.start('scheduled', {
+      workflowId,
+      taskQueue: 'holdfast',
+      args: [{ store: store.name, host: TEST_HOST, requestedBy: 'test', start: 'backup' }],
+    });
+    await handle.result();
+    const files = (await keptBy(store, 2)).map((path) => basename(path));
+    expect(files.filter((name) => name.includes('scheduled'))).toHaveLength(1);
+    const lines = (await readAudit(store.controlDirectory)).filter(({ event }) => event === 'history kept');
+    expect(lines.map(({ operation }) => operation)).toContain(handle.firstExecutionRunId);
+  });
+
   test('is left to the host that carried the run out', { timeout: 60_000 }, async () => {
     const store = makeStore(engine(), 'elsewhere');
     await store.backup();
