@@ -1,6 +1,7 @@
 // The one table of refusals. A STOP is a protocol's answer to a state it does not accept: it has a code,
 // an exit status (sysexits), what is known to be safe, and the decision that a person must take.
 // docs/reference/stop.md is generated from this table; a test holds table, docs and code together (SM-10, F-31).
+import { VAULT_STOPS } from './stops-vault.js';
 
 export interface StopEntry {
   /** One line, a lower-case fact. */
@@ -442,4 +443,5 @@ export const STOPS = {
     safe: LIVE_UNTOUCHED,
     remedy: 'see `holdfast status` for the rollback points',
   },
+  ...VAULT_STOPS,
 } as const satisfies Record<string, StopEntry>;

@@ -123,7 +123,7 @@ const PLANTS: readonly Plant[] = [
   {
     file: 'cli/planted.ts',
     refused: ['@temporalio/client', '../workers/worker.js', '../sqlite/cut.js', '../activities/index.js'],
-    reason: 'cli/ imports client/, control/, definitions/, artefacts/ and domain/',
+    reason: 'cli/ imports client/, control/, definitions/, artefacts/, vault/ and domain/',
     allowed: ['commander', '../client/engine.js', '../control/status.js', '../artefacts/read.js'],
   },
   {
