@@ -9,6 +9,13 @@ const TAG_BYTES = 16;
 const NONCE_BYTES = 16;
 const FILE_KEY_BYTES = 16;
 const SEALED_CHUNK_BYTES = CHUNK_BYTES + TAG_BYTES;
+/** The parts in which age seals a payload. */
+export const BLOCK = {
+  plainBytes: CHUNK_BYTES,
+  sealedBytes: SEALED_CHUNK_BYTES,
+  tagBytes: TAG_BYTES,
+  nonceBytes: NONCE_BYTES,
+} as const;
 /** A header with one stanza has 200 bytes; one of many recipients, a few thousand. */
 const HEADER_BYTES_MAX = 64 * 1024;
 
@@ -47,14 +54,14 @@ export function sealedSize(headerBytes: number, plainBytes: number): number {
  */
 export function sealInto(target: Uint8Array, { header, fileKey }: SealedHeader, plain: Uint8Array): number {
   const nonce = randomBytes(NONCE_BYTES);
-  const key = payloadKey(fileKey, nonce);
+  const key = payloadKeyOf(fileKey, nonce);
   target.set(header, 0);
   target.set(nonce, header.length);
   let at = header.length + NONCE_BYTES;
   const counter = Buffer.alloc(12);
   for (let from = 0, chunk = 0; chunk === 0 || from < plain.length; chunk += 1) {
     const to = Math.min(plain.length, from + CHUNK_BYTES);
-    setNonce(counter, chunk, to === plain.length);
+    setBlockNonce(counter, chunk, to === plain.length);
     const cipher = createCipheriv('chacha20-poly1305', key, counter, { authTagLength: TAG_BYTES });
     target.set(cipher.update(plain.subarray(from, to)), at);
     cipher.final();
@@ -112,7 +119,7 @@ function headerLength(name: string, file: Uint8Array): number {
 export function openInto(target: Uint8Array, name: string, file: Uint8Array, opened: OpenedHeader): number {
   const nonceEnd = opened.payloadOffset + NONCE_BYTES;
   if (file.length < nonceEnd + TAG_BYTES) throw notIntact(name, 'it is cut short');
-  const key = payloadKey(opened.fileKey, file.subarray(opened.payloadOffset, nonceEnd));
+  const key = payloadKeyOf(opened.fileKey, file.subarray(opened.payloadOffset, nonceEnd));
   const counter = Buffer.alloc(12);
   let at = 0;
   for (let from = nonceEnd, chunk = 0; from < file.length; chunk += 1) {
@@ -120,7 +127,7 @@ export function openInto(target: Uint8Array, name: string, file: Uint8Array, ope
     const bodyEnd = to - TAG_BYTES;
     // The last chunk is empty only where the whole payload is
     if (bodyEnd < from || (bodyEnd === from && chunk > 0)) throw notIntact(name, 'it is cut short');
-    setNonce(counter, chunk, to === file.length);
+    setBlockNonce(counter, chunk, to === file.length);
     const decipher = createDecipheriv('chacha20-poly1305', key, counter, { authTagLength: TAG_BYTES });
     decipher.setAuthTag(file.subarray(bodyEnd, to));
     target.set(decipher.update(file.subarray(from, bodyEnd)), at);
@@ -142,13 +149,14 @@ export async function open(name: string, file: Uint8Array, identities: readonly 
   return target.subarray(0, openInto(target, name, file, opened));
 }
 
-function payloadKey(fileKey: Uint8Array, nonce: Uint8Array): Buffer {
+/** The key of a payload. */
+export function payloadKeyOf(fileKey: Uint8Array, nonce: Uint8Array): Buffer {
   if (fileKey.length !== FILE_KEY_BYTES) throw new Error('defect: a file key of another length');
   return Buffer.from(hkdfSync('sha256', fileKey, nonce, 'payload', 32));
 }
 
 /** Eleven bytes of counter, big-endian, and one that says whether it is the last chunk. */
-function setNonce(nonce: Buffer, chunk: number, isLast: boolean): void {
+export function setBlockNonce(nonce: Buffer, chunk: number, isLast: boolean): void {
   nonce.writeUIntBE(chunk, 5, 6);
   nonce[11] = isLast ? 1 : 0;
 }

@@ -73,6 +73,10 @@ export function directoryPlace(root: string): Place {
       });
     },
 
+    async localPath(name) {
+      return pathOf(name);
+    },
+
     async sizeOf(name) {
       const path = pathOf(name);
       return translating({ path }, async () => {

@@ -13,6 +13,8 @@ export interface Place {
    * @throws Stop vault_object_missing; vault_invalid where it is larger than `bytesMax`
    */
   read(name: string, bytesMax: number): Promise<Buffer>;
+  /** A local file with the bytes of an object, there or not: for threads, which read parts of packs. */
+  localPath(name: string): Promise<string>;
   /** null: there is no such object. */
   sizeOf(name: string): Promise<number | null>;
   /** Every object below `prefix` (whole parts of a name; '' is everything), sorted by name; unfinished writes are not. */
