@@ -120,7 +120,7 @@ async function backupsOf(store: string): Promise<readonly string[]> {
   const { orderedNames } = await import('../artefacts/catalogue.js');
   try {
     const { backup } = await loadDefinitionAlone(definitionsDirectory(), store);
-    return ['latest', ...(await orderedNames(backup.destination)).toReversed()];
+    return ['latest', ...(backup.destination === null ? [] : await orderedNames(backup.destination)).toReversed()];
   } catch (error) {
     if (error instanceof Stop) return [];
     throw error;
