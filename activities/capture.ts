@@ -1,10 +1,13 @@
 // The capture: what the snapshot step leaves for the steps after it, in files of the hidden artefact directory, because
-// histories hold references and not lists. Removed before the artefact is published.
+// histories hold references and not lists. Removed before the artefact is published. The entries of trees have a file
+// of their own, an entry a line: whoever makes and takes them never has them all in memory.
+import { closeSync, openSync, readSync, unlinkSync } from 'node:fs';
 import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { jsonWithin } from '../artefacts/artefact.js';
-import type { CutReport, DirectoryEntry, FileEntry, ManifestDatabase, Metadata } from '../domain/manifest.js';
+import { jsonWithin, writeText } from '../artefacts/manifest-file.js';
+import type { CutReport, FileEntry, ManifestDatabase, ManifestEntry, Metadata } from '../domain/manifest.js';
 import { writeFileDurable } from '../files/durable.js';
+import { lazily } from '../files/lazily.js';
 
 export interface CapturedDatabase extends Metadata {
   readonly root: string;
@@ -21,7 +24,6 @@ export interface Capture {
   readonly backupId: string;
   readonly createdAt: string;
   readonly cut: Omit<CutReport, 'quiescedMillis'>;
-  readonly entries: readonly (DirectoryEntry | FileEntry)[];
   readonly databases: readonly CapturedDatabase[];
   readonly liveStamps: LiveStamps;
 }
@@ -34,6 +36,9 @@ export interface CaptureFacts {
 
 const CAPTURE = 'capture.json';
 const FACTS = 'facts.json';
+const ENTRIES = 'entries.jsonl';
+const NEWLINE = 0x0a;
+const READ_BYTES = 64 * 1024;
 
 export const writeCapture = (partial: string, capture: Capture): Promise<void> =>
   writeFileDurable(join(partial, CAPTURE), jsonWithin(partial, capture), 0o600);
@@ -46,6 +51,37 @@ export async function readCapture(partial: string): Promise<Capture> {
 
 export async function readFacts(partial: string): Promise<CaptureFacts> {
   return JSON.parse(await readFile(join(partial, FACTS), 'utf8')) as CaptureFacts;
+}
+
+/** @throws Stop manifest_invalid for more than a manifest may hold, no_space, io_error */
+export async function writeEntries(partial: string, entries: Iterable<ManifestEntry>): Promise<void> {
+  // Of a try whose store had changed under it
+  await rm(join(partial, ENTRIES), { force: true });
+  await writeText(
+    partial,
+    ENTRIES,
+    lazily(entries, (entry) => `${JSON.stringify(entry)}\n`),
+  );
+}
+
+/** What writeEntries wrote, as it is asked for. At the end of it the file is removed. */
+export function* takeEntries(partial: string): Generator<ManifestEntry, void, undefined> {
+  const path = join(partial, ENTRIES);
+  const file = openSync(path, 'r');
+  try {
+    const buffer = Buffer.allocUnsafe(READ_BYTES);
+    let begun = Buffer.alloc(0);
+    for (let read = readSync(file, buffer); read > 0; read = readSync(file, buffer)) {
+      const bytes = Buffer.concat([begun, buffer.subarray(0, read)]);
+      const end = bytes.lastIndexOf(NEWLINE) + 1;
+      for (const line of bytes.toString('utf8', 0, end).split('\n'))
+        if (line !== '') yield JSON.parse(line) as ManifestEntry;
+      begun = bytes.subarray(end);
+    }
+  } finally {
+    closeSync(file);
+    unlinkSync(path);
+  }
 }
 
 export async function removeCapture(partial: string): Promise<void> {

@@ -20,9 +20,13 @@ import type { StepContext } from './step.js';
 
 type Tables = DatabaseFacts['tables'];
 
+/** The files of a root by path: names of their own with the root in them would be as many strings again. */
+type FilesOfRoot = Map<string, { readonly sizeBytes: number; readonly mtimeNanos: string }>;
+
 /** A source by `<root>/<path>`. */
 export interface Source {
-  readonly files: ReadonlyMap<string, { readonly sizeBytes: number; readonly mtimeNanos: string }>;
+  /** By root, then by path. */
+  readonly files: ReadonlyMap<string, FilesOfRoot>;
   readonly tables: ReadonlyMap<string, Tables>;
   /** What the live databases were when it was taken, by `<root>/<path>`; of one without a stamp nothing is known. */
   readonly stamps: ReadonlyMap<string, string | null>;
@@ -69,11 +73,7 @@ export async function measureAgainst(
   let filesCarriedOver = 0;
   const vanishing: string[] = [];
   for (const { definition } of room.roots) {
-    const incoming = new Set(
-      [...source.files.keys()]
-        .filter((key) => key.startsWith(`${definition.name}/`))
-        .map((key) => key.slice(definition.name.length + 1)),
-    );
+    const incoming: FilesOfRoot = source.files.get(definition.name) ?? new Map();
     const { members, outside } = await replacedMembers(definition, incoming, true);
     filesCarriedOver += outside.filter((entry) => entry.kind !== 'directory').length;
     const databases = new Set(members.filter((entry) => entry.isDatabase === true).map((entry) => entry.path));
@@ -83,7 +83,7 @@ export async function measureAgainst(
       const key = `${definition.name}/${entry.path}`;
       if (entry.kind === 'directory' || source.tables.has(key) || isDatabase(mainOfSidecar(entry.path) ?? '')) continue;
       if (entry.isDatabase === true) vanishing.push(key);
-      const known = source.files.get(key);
+      const known = incoming.get(entry.path);
       if (known === undefined || known.sizeBytes !== entry.sizeBytes || known.mtimeNanos !== entry.mtimeNanos)
         filesNewer += 1;
     }
@@ -123,14 +123,21 @@ export async function measureAgainst(
 
 /** What a backup holds, as a source. */
 export function factsOfBackup({ entries, databases, host }: Manifest, thisHost: string): Source {
-  const files = entries.filter((entry) => entry.type !== 'directory');
+  const files = new Map<string, FilesOfRoot>();
+  for (const entry of entries) if (entry.type !== 'directory') filesOf(files, entry.root).set(entry.path, entry);
   return {
-    files: new Map(files.map((entry) => [`${entry.root}/${entry.path}`, entry])),
+    files,
     tables: new Map(databases.map((database) => [`${database.root}/${database.path}`, database.tables])),
     stamps: new Map(
       host === thisHost ? databases.map(({ root, path, liveStamp }) => [`${root}/${path}`, liveStamp]) : [],
     ),
   };
+}
+
+function filesOf(files: Map<string, FilesOfRoot>, root: string): FilesOfRoot {
+  const known: FilesOfRoot = files.get(root) ?? new Map();
+  files.set(root, known);
+  return known;
 }
 
 function countFewer(live: Tables, incoming: Tables): number {
@@ -182,7 +189,7 @@ export async function factsOfTrees(
   context: StepContext,
   point: RollbackPoint,
 ): Promise<Source & { readonly unreadable: readonly string[] }> {
-  const files = new Map<string, { readonly sizeBytes: number; readonly mtimeNanos: string }>();
+  const files = new Map<string, FilesOfRoot>();
   const tables = new Map<string, Tables>();
   const unreadable: string[] = [];
   for (const { root, tree, definition } of point.roots) {
@@ -191,7 +198,7 @@ export async function factsOfTrees(
     const databases = members.filter((entry) => entry.isDatabase === true).map((entry) => entry.path);
     const isSidecar = (path: string): boolean => databases.includes(mainOfSidecar(path) ?? '');
     for (const entry of members)
-      if (entry.kind !== 'directory' && !isSidecar(entry.path)) files.set(`${root}/${entry.path}`, entry);
+      if (entry.kind !== 'directory' && !isSidecar(entry.path)) filesOf(files, root).set(entry.path, entry);
     const facts = await readTables(
       room,
       databases.map((path) => ({ key: `${root}/${path}`, path: join(tree, path) })),

@@ -4,6 +4,7 @@ import { endianness } from 'node:os';
 import { dirname } from 'node:path';
 import { publishArtefact } from '../artefacts/artefact.js';
 import type { Document } from '../artefacts/artefact.js';
+import type { WrittenManifest } from '../artefacts/manifest-file.js';
 import { backupName, nextNumber } from '../artefacts/names.js';
 import { readEpoch } from '../control/epoch.js';
 import { critical, journal } from '../control/lock.js';
@@ -11,10 +12,10 @@ import { raiseWitnesses } from '../control/witnesses.js';
 import { sumForeignKeys } from '../domain/foreign-keys.js';
 import type { ForeignKeysSum } from '../domain/foreign-keys.js';
 import { MANIFEST_FORMAT } from '../domain/manifest.js';
-import type { CutReport, Manifest } from '../domain/manifest.js';
+import type { CutReport, FileEntry, ManifestEntry } from '../domain/manifest.js';
 import { SQLITE_VERSION } from '../sqlite/version.js';
 import { HOLDFAST_VERSION } from '../domain/version.js';
-import { readCapture, readFacts, removeCapture } from './capture.js';
+import { readCapture, readFacts, removeCapture, takeEntries } from './capture.js';
 import type { Capture } from './capture.js';
 import { documentsOf } from './documents.js';
 import { step } from './step.js';
@@ -79,7 +80,7 @@ async function manifestOf(
   { room, dependencies }: StepContext,
   capture: Capture,
   documents: readonly Document[],
-): Promise<(number: number) => Manifest> {
+): Promise<(number: number) => WrittenManifest> {
   const facts = await readFacts(input.partial);
   const epoch = await readEpoch(room.controlDirectory);
   return (number) => ({
@@ -98,7 +99,7 @@ async function manifestOf(
     epoch,
     cut: { ...capture.cut, quiescedMillis: input.quiescedMillis },
     databases: facts.databases,
-    entries: [...capture.entries, ...facts.entries],
+    entries: allEntries(input.partial, facts.entries),
     ...(documents.length > 0 && {
       documents: documents.map(({ name, text }) => ({
         name,
@@ -106,4 +107,9 @@ async function manifestOf(
       })),
     }),
   });
+}
+
+function* allEntries(partial: string, databases: readonly FileEntry[]): Generator<ManifestEntry, void, undefined> {
+  yield* takeEntries(partial);
+  yield* databases;
 }

@@ -217,6 +217,7 @@ async function lookAtPoint(room: StoreRoom, context: StepContext, point: Rollbac
   await assertPointKept(point);
   const trees = await factsOfTrees(room, context, point);
   const facts = await measureAgainst(room, context, trees, atWork(room));
+  const files = [...trees.files.values()].flatMap((each) => [...each.values()]);
   return {
     source: {
       kind: 'rollback',
@@ -227,8 +228,8 @@ async function lookAtPoint(room: StoreRoom, context: StepContext, point: Rollbac
       sha256: createHash('sha256')
         .update(JSON.stringify(point.roots.map(({ root, tree, sha256 }) => [root, tree, sha256])))
         .digest('hex'),
-      files: trees.files.size,
-      sizeBytes: [...trees.files.values()].reduce((sum, file) => sum + file.sizeBytes, 0),
+      files: files.length,
+      sizeBytes: files.reduce((sum, file) => sum + file.sizeBytes, 0),
       databasesUnreadable: nameDatabases(trees.unreadable),
     },
     facts,

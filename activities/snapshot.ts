@@ -58,14 +58,10 @@ export async function captureInto(
   await critical(context.room, input.grant, () => beginArtefact(partial));
   for (let cutTries = 1; ; cutTries += 1) {
     try {
-      const { cut, ...captured } = await cutOnce(input, context, partial, cutTries === 1);
+      const { cut, treesBytes, ...captured } = await cutOnce(input, context, partial, cutTries === 1);
       const capture: Capture = { backupId, createdAt, cut: { ...cut, cutTries }, ...captured };
       await writeCapture(partial, capture);
-      const sizeBytes = [...captured.databases, ...captured.entries].reduce(
-        (sum, entry) => sum + ('sizeBytes' in entry ? entry.sizeBytes : 0),
-        0,
-      );
-      return { partial, sizeBytes };
+      return { partial, sizeBytes: captured.databases.reduce((sum, { sizeBytes }) => sum + sizeBytes, treesBytes) };
     } catch (error) {
       if (!(error instanceof Stop) || error.code !== 'source_changed' || cutTries >= cutTriesMax) throw error;
       context.report({ phase: `cut ${cutTries + 1}: ${error.message}`, bytesDone: 0, filesDone: 0 });
@@ -84,7 +80,8 @@ async function holdStillAgain({ grant, operation }: GrantedInput, { room, signal
   if (!held) await quiesceApplication(room, grant, signal);
 }
 
-type CutResult = Pick<Capture, 'entries' | 'databases' | 'liveStamps'> & {
+type CutResult = Pick<Capture, 'databases' | 'liveStamps'> & {
+  readonly treesBytes: number;
   readonly cut: Omit<Capture['cut'], 'cutTries'>;
 };
 
@@ -134,7 +131,7 @@ async function cutOnce(
         pinMillis: cut.pinMillis,
         policies: treePolicies(room),
       },
-      entries: copied.entries,
+      treesBytes: copied.sizeBytes,
       databases: databasesOf(partial, before, cut),
       liveStamps,
     };

@@ -13,10 +13,11 @@ import { assertGates } from '../domain/gates.js';
 import type { Manifest, ManifestEntry } from '../domain/manifest.js';
 import type { RestorePlan } from '../domain/plan.js';
 import { Stop } from '../domain/stop.js';
-import { copyFiles, makeNewDirectories } from '../files/copy.js';
+import { copyEach, makeNewDirectories } from '../files/copy.js';
 import { ensureDirectory, syncFilesystem } from '../files/durable.js';
 import { assertCanExchange } from '../files/exchange.js';
-import { applyMetadataToAll, ownersDiffer } from '../files/metadata.js';
+import { lazily } from '../files/lazily.js';
+import { applyMetadataInTurn, applyMetadataToAll, ownersDiffer } from '../files/metadata.js';
 import { applicationOf } from './application.js';
 import { readPlannedArtefact } from './planned.js';
 import { step } from './step.js';
@@ -118,8 +119,8 @@ async function copyIn(input: PlannedInput, context: StepContext, artefact: Artef
   const files = manifest.entries.filter((entry) => entry.type !== 'directory');
   const bytesTotal = files.reduce((sum, entry) => sum + entry.sizeBytes, 0);
   context.report({ phase: 'copy and hash', bytesTotal, filesTotal: files.length });
-  await copyFiles(
-    files.map((entry) => ({
+  await copyEach(
+    lazily(files, (entry) => ({
       source: dataPath(artefact, entry),
       target: placeOf(entry),
       expected: { sizeBytes: entry.sizeBytes, sha256: entry.sha256 },
@@ -129,8 +130,8 @@ async function copyIn(input: PlannedInput, context: StepContext, artefact: Artef
       onProgress: (bytesDone, filesDone) => context.report({ bytesDone, filesDone }),
     },
   );
-  await applyMetadataToAll(
-    files.map((entry) => ({ path: placeOf(entry), metadata: entry })),
+  await applyMetadataInTurn(
+    lazily(files, (entry) => ({ path: placeOf(entry), metadata: entry })),
     { asRoot: process.geteuid?.() === 0 },
   );
   return bytesTotal;

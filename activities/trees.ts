@@ -2,14 +2,16 @@
 import { mkdir } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { capturePath } from '../artefacts/artefact.js';
-import type { StoreRoom } from '../control/store-room.js';
-import type { CutReport, DirectoryEntry, FileEntry } from '../domain/manifest.js';
+import type { RoomRoot, StoreRoom } from '../control/store-room.js';
+import type { CutReport, ManifestEntry } from '../domain/manifest.js';
 import { Stop } from '../domain/stop.js';
-import { copyFiles } from '../files/copy.js';
-import type { CopyJob } from '../files/copy.js';
+import { copyEach } from '../files/copy.js';
+import type { CopyJob, ReadResult } from '../files/copy.js';
+import { lazily } from '../files/lazily.js';
 import { compareWalks } from '../files/members.js';
 import type { FileMember } from '../files/members.js';
 import type { CutInstant } from '../sqlite/cut.js';
+import { writeEntries } from './capture.js';
 import { livePath, membersOf } from './members.js';
 import { metadataOf } from '../files/metadata.js';
 import type { RootMembers } from './members.js';
@@ -22,14 +24,14 @@ export function treePolicies(room: StoreRoom): CutReport['policies'] {
 }
 
 export interface TreesCopied {
-  /** Of directories and files, in the order of the walk. */
-  readonly entries: readonly (DirectoryEntry | FileEntry)[];
+  readonly sizeBytes: number;
   /** What was copied, as it was listed: it must still be so when everything has been read. */
   readonly listed: readonly RootMembers[];
 }
 
 /**
- * Copies every file of every tree once the snapshots are pinned.
+ * Copies every file of every tree once the snapshots are pinned, and leaves the entries of directories and files, in the
+ * order of the walk, to the steps that come (capture.ts).
  * @throws Stop source_changed, not_a_database
  */
 export async function copyTrees(
@@ -49,41 +51,84 @@ export async function copyTrees(
     }
   }
   const lengths = new Map(instant.statAtCut.map((fact) => [fact.path, fact]));
-  const files = listed.flatMap(({ root, members }) => members.files.map((member) => ({ root, member })));
-  const jobs = files.map(({ root, member }): CopyJob => {
+  const jobs = lazily(filesOf(listed), ({ root, member }): CopyJob => {
     const source = livePath(root, member.entry.path);
     const target = capturePath(partial, { root: root.definition.name, path: member.entry.path });
     return { source, target, refuseDatabase: true, ...expectation(member, lengths.get(source)) };
   });
-  const filesTotal = jobs.length;
+  const filesTotal = listed.reduce((sum, { members }) => sum + members.files.length, 0);
   context.report({ filesTotal });
-  const results = await copyFiles(jobs, {
-    signal,
-    // The cut copies meanwhile, and whoever waits for its pins to be dropped waits for that
-    threadsMax: Math.max(1, availableParallelism() - 1),
-    onProgress: (bytesDone, filesDone) => context.report({ bytesDone, filesDone }),
-  });
-  const directories = listed.flatMap(({ root, members }) =>
-    members.directories.map(({ entry }): DirectoryEntry => ({
-      type: 'directory',
-      root: root.definition.name,
-      path: entry.path,
-      ...metadataOf(entry, livePath(root, entry.path)),
-    })),
+  const results = new Results(filesTotal);
+  await copyEach(
+    jobs,
+    {
+      signal,
+      // The cut copies meanwhile, and whoever waits for its pins to be dropped waits for that
+      threadsMax: Math.max(1, availableParallelism() - 1),
+      onProgress: (bytesDone, filesDone) => context.report({ bytesDone, filesDone }),
+    },
+    (index, result) => results.put(index, result),
   );
-  const entries = files.map(({ root, member }, index): FileEntry => {
-    const result = results[index];
-    if (result === undefined) throw new Error('defect: a copy without its result');
-    return {
+  await writeEntries(partial, entriesOf(listed, results));
+  return { sizeBytes: results.sizeBytes, listed };
+}
+
+function* filesOf(
+  listed: readonly RootMembers[],
+): Generator<{ readonly root: RoomRoot; readonly member: FileMember }, void, undefined> {
+  for (const { root, members } of listed) for (const member of members.files) yield { root, member };
+}
+
+/** What is asked of the disk for each entry, its extended attributes, is read before the store is walked again. */
+function* entriesOf(listed: readonly RootMembers[], results: Results): Generator<ManifestEntry, void, undefined> {
+  for (const { root, members } of listed)
+    for (const { entry } of members.directories)
+      yield {
+        type: 'directory',
+        root: root.definition.name,
+        path: entry.path,
+        ...metadataOf(entry, livePath(root, entry.path)),
+      };
+  let index = 0;
+  for (const { root, member } of filesOf(listed)) {
+    yield {
       type: 'file',
       root: root.definition.name,
       path: member.entry.path,
-      sizeBytes: result.sizeBytes,
-      sha256: result.sha256,
+      ...results.at(index),
       ...metadataOf(member.entry, livePath(root, member.entry.path)),
     };
-  });
-  return { entries: [...directories, ...entries], listed };
+    index += 1;
+  }
+}
+
+const DIGEST_BYTES = 32;
+
+/** Size and digest of each of many files, by the number of its job. */
+class Results {
+  readonly #sizes: Float64Array;
+  readonly #digests: Buffer;
+
+  constructor(files: number) {
+    this.#sizes = new Float64Array(files).fill(-1);
+    this.#digests = Buffer.alloc(files * DIGEST_BYTES);
+  }
+
+  put(index: number, { sizeBytes, sha256 }: ReadResult): void {
+    this.#sizes[index] = sizeBytes;
+    this.#digests.write(sha256, index * DIGEST_BYTES, 'hex');
+  }
+
+  at(index: number): ReadResult {
+    const sizeBytes = this.#sizes[index] ?? -1;
+    if (sizeBytes < 0) throw new Error('defect: a copy without its result');
+    const begin = index * DIGEST_BYTES;
+    return { sizeBytes, sha256: this.#digests.toString('hex', begin, begin + DIGEST_BYTES) };
+  }
+
+  get sizeBytes(): number {
+    return this.#sizes.reduce((sum, sizeBytes) => sum + sizeBytes, 0);
+  }
 }
 
 /**

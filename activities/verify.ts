@@ -11,8 +11,9 @@ import { canonicalJson } from '../domain/canonical.js';
 import { assertForeignKeys, sumForeignKeys } from '../domain/foreign-keys.js';
 import type { FileEntry, ManifestDatabase, ManifestEntry, Metadata } from '../domain/manifest.js';
 import { STOPS, Stop } from '../domain/stop.js';
-import { hashFiles } from '../files/copy.js';
+import { hashEach } from '../files/copy.js';
 import type { HashJob } from '../files/copy.js';
+import { lazily } from '../files/lazily.js';
 import { readMetadata } from '../files/metadata.js';
 import { readLiveFacts } from '../sqlite/live.js';
 import { UNLISTED, factsRequest, listedDefinition } from './members.js';
@@ -86,11 +87,11 @@ async function hashAll(
 ): Promise<void> {
   const bytesTotal = files.reduce((sum, entry) => sum + entry.sizeBytes, 0);
   context.report({ phase: 'hash', bytesTotal, filesTotal: files.length });
-  const jobs = files.map((entry): HashJob => ({
+  const jobs = lazily(files, (entry): HashJob => ({
     source: place(entry),
     expected: { sizeBytes: entry.sizeBytes, sha256: entry.sha256 },
   }));
-  await hashFiles(jobs, {
+  await hashEach(jobs, {
     signal: context.signal,
     onProgress: (bytesDone, filesDone) => context.report({ bytesDone, filesDone }),
   });

@@ -30,7 +30,7 @@ export interface ReplacedMembers {
  */
 export async function replacedMembers(
   definition: RootDefinition,
-  incoming: ReadonlySet<string>,
+  incoming: Pick<ReadonlySet<string>, 'has'>,
   detectDatabases = false,
 ): Promise<ReplacedMembers> {
   if (!existsSync(definition.path)) return { members: [], outside: [], dropped: [] };
@@ -44,24 +44,28 @@ export async function replacedMembers(
 function sortEntries(
   definition: RootDefinition,
   walked: readonly WalkedEntry[],
-  incoming: ReadonlySet<string>,
+  incoming: Pick<ReadonlySet<string>, 'has'>,
 ): ReplacedMembers {
-  const byPath = new Map(walked.map((entry) => [entry.path, entry]));
+  // What the definition names, and what it is
+  const named = new Set([...definition.databases, ...definition.trees].map(({ path }) => path));
+  const kinds = new Map(walked.filter(({ path }) => named.has(path)).map(({ path, kind }) => [path, kind]));
   // Links, special files and destroyed databases where members are claimed: looked at as files, so that nothing is refused
-  const asFiles = walked.map((entry): WalkedEntry =>
-    entry.kind === 'directory' ? entry : { ...entry, kind: 'file', isDatabase: null },
-  );
+  const originals = new Map<WalkedEntry, WalkedEntry>();
+  const asFiles = walked.map((entry): WalkedEntry => {
+    if (entry.kind === 'directory' || (entry.kind === 'file' && entry.isDatabase === null)) return entry;
+    const file = entry.asFile();
+    originals.set(file, entry);
+    return file;
+  });
   const present: RootDefinition = {
     ...definition,
-    databases: definition.databases.filter(
-      (database) => isGlob(database.path) || byPath.get(database.path)?.kind === 'file',
-    ),
-    trees: definition.trees.filter((tree) => byPath.get(tree.path)?.kind === 'directory'),
+    databases: definition.databases.filter((database) => isGlob(database.path) || kinds.get(database.path) === 'file'),
+    trees: definition.trees.filter((tree) => kinds.get(tree.path) === 'directory'),
   };
   const selected = selectMembers(present, asFiles);
   const isOldSidecar = (entry: WalkedEntry): boolean =>
     incoming.has(mainOfSidecar(entry.path) ?? '') || incoming.has(entry.path);
-  const original = (entry: WalkedEntry): WalkedEntry => byPath.get(entry.path) ?? entry;
+  const original = (entry: WalkedEntry): WalkedEntry => originals.get(entry) ?? entry;
   const members = [...selected.databases, ...selected.files, ...selected.directories].map((member) =>
     original(member.entry),
   );
@@ -115,5 +119,7 @@ export async function formerDigest(directory: string, definition: RootDefinition
       ]),
     )
     .sort();
-  return createHash('sha256').update(lines.join('\n')).digest('hex');
+  const hash = createHash('sha256');
+  for (const [index, line] of lines.entries()) hash.update(index === 0 ? line : `\n${line}`);
+  return hash.digest('hex');
 }

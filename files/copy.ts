@@ -35,6 +35,9 @@ export interface CopyOptions extends ReadOptions {
   readonly threadsMax?: number;
 }
 
+/** Told of each job by its number. */
+export type OnResult = (index: number, result: ReadResult) => void;
+
 const THREADS_MAX = 8;
 const BATCH_FILES_MAX = 256;
 const BATCH_BYTES_MAX = 32 * 1024 * 1024;
@@ -61,7 +64,7 @@ function pool(): Piscina<Batch, BatchOutcome> {
 /**
  * Makes the directories of a copy, none of which may exist, parents first (mode 0700). A filesystem that folds case or
  * Unicode forms would merge two whose names it takes for one, and it alone knows which these are: the second is there
- * already. Files of that kind are met by copyFiles.
+ * already. Files of that kind are met by copyEach.
  * @throws Stop target_exists, no_space, permission_denied, io_error
  */
 export async function makeNewDirectories(paths: readonly string[]): Promise<void> {
@@ -73,29 +76,40 @@ export async function makeNewDirectories(paths: readonly string[]): Promise<void
 }
 
 /**
- * Copies each source to a target that must not exist (mode 0600; files/metadata.ts gives the rest), in parallel, and
- * tells digest and size in the order of the jobs. The directories must exist.
+ * Copies each source to a target that must not exist (mode 0600; files/metadata.ts gives the rest), in parallel. The
+ * directories must exist. Jobs are asked for as they are needed, and `onResult` is told digest and size of each, in no
+ * order, with the number of its job: of many files there is never a whole list.
  * @throws Stop source_changed (a live file, `expected.inode` given), file_missing, symlink_found, checksum_mismatch,
  * target_exists, cancelled, no_space, permission_denied, io_error
  */
-export async function copyFiles(jobs: readonly CopyJob[], options: CopyOptions = {}): Promise<ReadResult[]> {
-  return await readAll(jobs, options);
+export async function copyEach(
+  jobs: Iterable<CopyJob>,
+  options: CopyOptions = {},
+  onResult: OnResult = () => undefined,
+): Promise<void> {
+  await readEach(jobs, options, onResult);
 }
 
-/** Hashes files like copyFiles, without writing. Throws the same Stops but those of targets. */
+/** Hashes files like copyEach, without writing. Throws the same Stops but those of targets. */
+export async function hashEach(
+  jobs: Iterable<HashJob>,
+  options: ReadOptions = {},
+  onResult: OnResult = () => undefined,
+): Promise<void> {
+  await readEach(jobs, options, onResult);
+}
+
+/** Hashes a few files like hashEach, and tells digest and size in the order of the jobs. */
 export async function hashFiles(jobs: readonly HashJob[], options: ReadOptions = {}): Promise<ReadResult[]> {
-  return await readAll(jobs, options);
+  const results: ReadResult[] = [];
+  await readEach(jobs, options, (index, result) => (results[index] = result));
+  return results;
 }
 
-async function readAll(jobs: readonly ReadJob[], options: CopyOptions): Promise<ReadResult[]> {
+async function readEach(jobs: Iterable<ReadJob>, options: CopyOptions, onResult: OnResult): Promise<void> {
   if (options.signal?.aborted === true) throw new Stop('cancelled', 'reading was given up before it began');
   const counters = new BigInt64Array(new SharedArrayBuffer(3 * 8));
-  let wasCancelled = false;
   const giveUp = (): void => void Atomics.store(counters, 2, 1n);
-  const cancel = (): void => {
-    wasCancelled = true;
-    giveUp();
-  };
   const report = (): void => options.onProgress?.(Number(Atomics.load(counters, 0)), Number(Atomics.load(counters, 1)));
   const instance = pool();
   let fail: (error: unknown) => void = () => undefined;
@@ -108,22 +122,38 @@ async function readAll(jobs: readonly ReadJob[], options: CopyOptions): Promise<
   });
   instance.on('error', fail);
   const timer = setInterval(report, PROGRESS_MILLIS);
+  let wasCancelled = false;
+  const cancel = (): void => {
+    wasCancelled = true;
+    giveUp();
+  };
   options.signal?.addEventListener('abort', cancel, { once: true });
-  try {
-    const run = async (batch: readonly ReadJob[]): Promise<BatchOutcome> => {
-      try {
-        const outcome = await Promise.race([instance.run({ jobs: batch, counters }), failed]);
-        // The first STOP ends the other batches; theirs is then `cancelled` and not the one to tell.
+  const failures: Failure[] = [];
+  // The lanes share one iterator: each takes the next batch that nobody has
+  const batches = batchesOf(jobs);
+  const lane = async (): Promise<void> => {
+    let reached = Number.POSITIVE_INFINITY;
+    try {
+      for (const { index, jobs: batch } of batches) {
+        reached = index;
+        const outcome = await instance.run({ jobs: batch, counters });
+        if ('stop' in outcome) failures.push({ index, stop: outcome.stop });
+        else for (const [nth, result] of outcome.results.entries()) onResult(index + nth, result);
+        // The first STOP ends the other batches; theirs is then `cancelled` and not the one to tell
         if ('stop' in outcome) giveUp();
-        return outcome;
-      } catch (error) {
-        giveUp();
-        throw error;
+        if (Atomics.load(counters, 2) !== 0n) return;
       }
-    };
-    const outcomes = await settleInTurn(batchesOf(jobs), options.threadsMax ?? THREADS_MAX, run);
+    } catch (error) {
+      failures.push({ index: reached, error });
+      giveUp();
+    }
+  };
+  try {
+    const lanes = Array.from({ length: options.threadsMax ?? THREADS_MAX }, lane);
+    // Once and not for each batch: a promise keeps what it was ever raced against
+    await Promise.race([Promise.all(lanes), failed]);
     report();
-    return resultsOf(outcomes, wasCancelled);
+    throwFirst(failures, wasCancelled);
   } finally {
     clearInterval(timer);
     instance.off('error', fail);
@@ -131,54 +161,46 @@ async function readAll(jobs: readonly ReadJob[], options: CopyOptions): Promise<
   }
 }
 
-/** The outcome of each item, in order; at most `lanesMax` are under way. */
-async function settleInTurn<Item, Outcome>(
-  items: readonly Item[],
-  lanesMax: number,
-  work: (item: Item) => Promise<Outcome>,
-): Promise<readonly PromiseSettledResult<Outcome>[]> {
-  const outcomes: PromiseSettledResult<Outcome>[] = [];
-  const waiting = items.entries();
-  const lane = async (): Promise<void> => {
-    // The lanes share one iterator: each takes the next item that nobody has
-    for (const [index, item] of waiting) [outcomes[index]] = await Promise.allSettled([work(item)]);
-  };
-  await Promise.all(Array.from({ length: lanesMax }, lane));
-  return outcomes;
+interface NumberedBatch {
+  /** Of its first job. */
+  readonly index: number;
+  readonly jobs: readonly ReadJob[];
 }
 
 /** Many small files a batch, because passing one to a thread costs more than reading it; a large file alone. */
-function batchesOf(jobs: readonly ReadJob[]): ReadJob[][] {
-  const batches: ReadJob[][] = [];
+function* batchesOf(jobs: Iterable<ReadJob>): Generator<NumberedBatch, void, undefined> {
   let batch: ReadJob[] = [];
+  let index = 0;
   let bytes = 0;
   for (const job of jobs) {
     const cost = FILE_COST_BYTES + (job.lengthBytes ?? job.expected?.sizeBytes ?? 0);
     if (batch.length > 0 && (batch.length >= BATCH_FILES_MAX || bytes + cost > BATCH_BYTES_MAX)) {
-      batches.push(batch);
+      yield { index, jobs: batch };
+      index += batch.length;
       batch = [];
       bytes = 0;
     }
     batch.push(job);
     bytes += cost;
   }
-  if (batch.length > 0) batches.push(batch);
-  return batches;
+  if (batch.length > 0) yield { index, jobs: batch };
 }
 
-function resultsOf(outcomes: readonly PromiseSettledResult<BatchOutcome>[], wasCancelled: boolean): ReadResult[] {
-  const results: ReadResult[] = [];
+/** Why a batch came to nothing: a refusal, or a defect. */
+type Failure = { readonly index: number } & (
+  | { readonly stop: Extract<BatchOutcome, { stop: unknown }>['stop'] }
+  | { readonly error: unknown }
+);
+
+/** Of several failures that of the earliest job is told, a defect before any refusal. */
+function throwFirst(failures: Failure[], wasCancelled: boolean): void {
+  failures.sort((left, right) => left.index - right.index);
   let stop: Stop | null = null;
-  for (const outcome of outcomes) {
-    if (outcome.status === 'rejected') throw outcome.reason;
-    if ('results' in outcome.value) {
-      results.push(...outcome.value.results);
-      continue;
-    }
-    const { code, message, details } = outcome.value.stop;
+  for (const failure of failures) {
+    if ('error' in failure) throw failure.error;
+    const { code, message, details } = failure.stop;
     if (stop === null || (stop.code === 'cancelled' && code !== 'cancelled')) stop = new Stop(code, message, details);
   }
   if (wasCancelled) throw new Stop('cancelled', 'reading was given up');
   if (stop !== null) throw stop;
-  return results;
 }

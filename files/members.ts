@@ -204,9 +204,10 @@ function splitDropped(
 }
 
 function assertTreesExist(root: RootDefinition, entries: readonly WalkedEntry[]): void {
-  const byPath = new Map(entries.map((entry) => [entry.path, entry]));
+  const named = new Set(root.trees.map(({ path }) => path));
+  const found = new Map(entries.filter(({ path }) => named.has(path)).map((entry) => [entry.path, entry]));
   for (const { path } of root.trees) {
-    const entry = byPath.get(path);
+    const entry = found.get(path);
     if (entry === undefined) throw new Stop('member_missing', `tree ${path} does not exist`, { root: root.name, path });
     if (entry.kind === 'symlink')
       throw new Stop('symlink_found', `tree ${path} is a symbolic link`, { root: root.name, path });

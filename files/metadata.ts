@@ -91,10 +91,19 @@ function applyXattrs(path: string, xattrs: Readonly<Record<string, string>>): vo
 
 /** Applies metadata to many: what is deeper comes first, so that each directory's time is set after its contents. */
 export async function applyMetadataToAll(targets: readonly MetadataTarget[], options: ApplyOptions): Promise<void> {
-  const deepestFirst = targets.toSorted((left, right) => compareBytes(right.path, left.path));
-  for (const [index, { path, metadata }] of deepestFirst.entries()) {
+  await applyMetadataInTurn(
+    targets.toSorted((left, right) => compareBytes(right.path, left.path)),
+    options,
+  );
+}
+
+/** Applies metadata to many in the order in which they are told: for files, of which none is in another. */
+export async function applyMetadataInTurn(targets: Iterable<MetadataTarget>, options: ApplyOptions): Promise<void> {
+  let applied = 0;
+  for (const { path, metadata } of targets) {
     applyMetadata(path, metadata, options);
-    if (index % ENTRIES_PER_TURN === ENTRIES_PER_TURN - 1) await nextTurn();
+    applied += 1;
+    if (applied % ENTRIES_PER_TURN === 0) await nextTurn();
   }
 }
 

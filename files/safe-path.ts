@@ -29,18 +29,6 @@ function whyUnsafe(path: string): string | null {
 }
 
 /**
- * Refuses a list that names one path twice.
- * @throws Stop path_unsafe
- */
-export function assertNoDuplicates(paths: readonly string[]): void {
-  const seen = new Set<string>();
-  for (const path of paths) {
-    if (seen.has(path)) throw new Stop('path_unsafe', 'a path appears twice', { path });
-    seen.add(path);
-  }
-}
-
-/**
  * The absolute path of a relative one; `.` is the root itself.
  * @throws Stop path_unsafe
  */

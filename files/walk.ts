@@ -9,27 +9,10 @@ import { Stop } from '../domain/stop.js';
 import { hasErrno, translateErrno } from './errors.js';
 import { SQLITE_MAGIC, hasMagic } from './magic.js';
 import { compareBytes } from './safe-path.js';
+import { EntryMaker } from './walked-entry.js';
+import type { WalkedEntry } from './walked-entry.js';
 
-export type WalkedKind = 'directory' | 'file' | 'symlink' | 'special';
-
-/** What lstat says of an entry. Strings where a JavaScript number would lose digits. */
-export interface WalkedEntry {
-  /** Relative to the walked directory, `/` between parts; `.` is the directory itself. */
-  readonly path: string;
-  readonly kind: WalkedKind;
-  readonly sizeBytes: number;
-  readonly inode: string;
-  readonly device: string;
-  readonly mtimeNanos: string;
-  readonly ctimeNanos: string;
-  /** 0 to 0o7777. */
-  readonly mode: number;
-  readonly uid: number;
-  readonly gid: number;
-  readonly linkCount: number;
-  /** A file that begins with SQLite's magic; null: not looked at, also because no database has such a length. */
-  readonly isDatabase: boolean | null;
-}
+export type { WalkedEntry, WalkedKind } from './walked-entry.js';
 
 export interface WalkOptions {
   /** Leaves out an entry, and what is below it. */
@@ -56,7 +39,8 @@ const ENTRIES_PER_TURN = 1000;
  * @throws Stop path_not_utf8, permission_denied, io_error (`directory` itself does not exist, or is none)
  */
 export async function walkTree(directory: string, options: WalkOptions): Promise<WalkedEntry[]> {
-  const top = walked('.', lstatOf(directory), null);
+  const maker = new EntryMaker();
+  const top = maker.make('.', lstatOf(directory), null);
   if (top.kind !== 'directory') throw new Stop('io_error', `${directory} is no directory`, { path: directory });
   const entries: WalkedEntry[] = [];
   const pending: string[] = ['.'];
@@ -67,7 +51,7 @@ export async function walkTree(directory: string, options: WalkOptions): Promise
     for (const name of names) {
       if (parent === '.' && name === CONTROL_NAME) continue;
       const path = parent === '.' ? name : `${parent}/${name}`;
-      const entry = lookAt(directory, path, options, (suffix) => isThere(name + suffix));
+      const entry = lookAt(maker, directory, path, options, (suffix) => isThere(name + suffix));
       if (entry === null) continue;
       entries.push(entry);
       if (entry.kind === 'directory') pending.push(path);
@@ -104,6 +88,7 @@ function isAmong(names: readonly string[]): (name: string) => boolean {
 }
 
 function lookAt(
+  maker: EntryMaker,
   directory: string,
   path: string,
   options: WalkOptions,
@@ -119,9 +104,9 @@ function lookAt(
   }
   if (options.skip?.(path, facts.isDirectory()) === true) return null;
   const { detectDatabases } = options;
-  if (detectDatabases === false) return walked(path, facts, null);
+  if (detectDatabases === false) return maker.make(path, facts, null);
   const isNamed = (): boolean => detectDatabases(path);
-  return walked(
+  return maker.make(
     path,
     facts,
     isDatabase(absolute, facts, () => hasBeside('-wal') || hasBeside('-journal') || isNamed()),
@@ -135,29 +120,6 @@ function lookAt(
 function isDatabase(path: string, facts: BigIntStats, mayBeCutShort: () => boolean): boolean | null {
   if (!facts.isFile() || facts.size < SQLITE_MAGIC.length) return false;
   return facts.size % SMALLEST_PAGE_BYTES === 0n || mayBeCutShort() ? hasMagic(path) : null;
-}
-
-function walked(path: string, facts: BigIntStats, isDatabaseFile: boolean | null): WalkedEntry {
-  return {
-    path,
-    kind: kindOf(facts),
-    sizeBytes: Number(facts.size),
-    inode: facts.ino.toString(),
-    device: facts.dev.toString(),
-    mtimeNanos: facts.mtimeNs.toString(),
-    ctimeNanos: facts.ctimeNs.toString(),
-    mode: Number(facts.mode & 0o7777n),
-    uid: Number(facts.uid),
-    gid: Number(facts.gid),
-    linkCount: Number(facts.nlink),
-    isDatabase: isDatabaseFile,
-  };
-}
-
-function kindOf(facts: BigIntStats): WalkedKind {
-  if (facts.isDirectory()) return 'directory';
-  if (facts.isFile()) return 'file';
-  return facts.isSymbolicLink() ? 'symlink' : 'special';
 }
 
 function lstatOf(path: string): BigIntStats {

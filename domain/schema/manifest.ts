@@ -34,6 +34,9 @@ const entry = z.discriminatedUnion('type', [
     ...metadata,
   }),
 ]);
+/** Of the entries some at a time: a list of them all would be there twice. */
+export const manifestEntriesSchema = z.array(entry);
+
 const facts = {
   pageSizeBytes: count,
   journalMode: z.string(),
@@ -90,6 +93,6 @@ export const manifestSchema = z.strictObject({
       ...facts,
     }),
   ),
-  entries: z.array(entry),
+  entries: manifestEntriesSchema,
   documents: z.exactOptional(z.array(z.strictObject({ name: z.string(), sha256 }))),
 }) satisfies z.ZodType<Manifest, unknown>;

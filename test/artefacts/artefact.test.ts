@@ -10,11 +10,11 @@ import {
   assertTreeMatches,
   beginArtefact,
   dropPartials,
-  jsonWithin,
   partialName,
   publishArtefact,
   readArtefact,
 } from '../../artefacts/artefact.js';
+import { jsonWithin } from '../../artefacts/manifest-file.js';
 import { MANIFEST_FORMAT } from '../../domain/manifest.js';
 import type { Manifest, ManifestEntry } from '../../domain/manifest.js';
 import { Stop } from '../../domain/stop.js';

@@ -16,8 +16,8 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { copyFiles, hashFiles, makeNewDirectories } from '../../files/copy.js';
-import type { ExpectedFile } from '../../files/copy.js';
+import { copyEach, hashFiles, makeNewDirectories } from '../../files/copy.js';
+import type { CopyJob, CopyOptions, ExpectedFile, ReadResult } from '../../files/copy.js';
 import { codeOf, fill, stopOf, temporaryDirectory } from './temporary.js';
 
 const sha256 = (data: string | Uint8Array): string => createHash('sha256').update(data).digest('hex');
@@ -56,7 +56,14 @@ describe('makeNewDirectories', () => {
   });
 });
 
-describe('copyFiles', () => {
+/** What each job came to, in their order. */
+async function copyAll(jobs: readonly CopyJob[], options: CopyOptions = {}): Promise<ReadResult[]> {
+  const results: ReadResult[] = [];
+  await copyEach(jobs, options, (index, result) => (results[index] = result));
+  return results;
+}
+
+describe('copyEach', () => {
   test('copies files of all sizes and tells their digests in the order of the jobs', async () => {
     const directory = temporaryDirectory();
     const sizes = [0, 1, 4096, 1024 * 1024 - 1, 1024 * 1024, 1024 * 1024 + 1, 3_500_000];
@@ -68,7 +75,7 @@ describe('copyFiles', () => {
       return { source, target: join(directory, 'to', `${index}`), expected: factsOf(source) };
     });
     const seen: [number, number][] = [];
-    const results = await copyFiles(jobs, { threadsMax: 1, onProgress: (bytes, files) => seen.push([bytes, files]) });
+    const results = await copyAll(jobs, { threadsMax: 1, onProgress: (bytes, files) => seen.push([bytes, files]) });
     expect(results).toEqual(contents.map((content) => ({ sha256: sha256(content), sizeBytes: content.length })));
     for (const [index, content] of contents.entries())
       expect(readFileSync(join(directory, 'to', `${index}`)).equals(content)).toBe(true);
@@ -116,7 +123,7 @@ describe('copyFiles', () => {
     const source = join(directory, 'a');
     const expected = factsOf(source);
     change(source);
-    expect(await codeOf(async () => await copyFiles([{ source, target: join(directory, 'b'), expected }]))).toBe(
+    expect(await codeOf(async () => await copyAll([{ source, target: join(directory, 'b'), expected }]))).toBe(
       'source_changed',
     );
   });
@@ -146,9 +153,9 @@ describe('copyFiles', () => {
     const { inode } = factsOf(source);
     appendFileSync(source, ' and more');
     const job = { source, target: join(directory, 'copy'), lengthBytes: 5, expected: { inode: inode ?? '' } };
-    expect(await copyFiles([job])).toEqual([{ sha256: sha256('first'), sizeBytes: 5 }]);
+    expect(await copyAll([job])).toEqual([{ sha256: sha256('first'), sizeBytes: 5 }]);
     truncateSync(source, 3);
-    expect(await codeOf(async () => await copyFiles([{ ...job, target: join(directory, 'again') }]))).toBe(
+    expect(await codeOf(async () => await copyAll([{ ...job, target: join(directory, 'again') }]))).toBe(
       'source_changed',
     );
   });
@@ -175,7 +182,7 @@ describe('copyFiles', () => {
     symlinkSync('nowhere', join(directory, 'dangling'));
     for (const name of ['there', 'link', 'dangling']) {
       expect(
-        await codeOf(async () => await copyFiles([{ source: join(directory, 'a'), target: join(directory, name) }])),
+        await codeOf(async () => await copyAll([{ source: join(directory, 'a'), target: join(directory, name) }])),
       ).toBe('target_exists');
     }
     expect(readFileSync(join(directory, 'there'), 'utf8') + readFileSync(join(directory, 'behind'), 'utf8')).toBe(
@@ -188,7 +195,7 @@ describe('copyFiles', () => {
     const directory = temporaryDirectory();
     fill(directory, { half: 'SQLite format 3\0'.padEnd(1000, 'x'), text: 'SQLite format 3 is what it is called' });
     const copy = async (name: string, refuseDatabase: boolean): Promise<unknown> =>
-      await copyFiles([
+      await copyAll([
         { source: join(directory, name), target: join(directory, `${name}-${refuseDatabase}`), refuseDatabase },
       ]);
     expect(await codeOf(async () => await copy('half', true))).toBe('not_a_database');
