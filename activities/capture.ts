@@ -6,15 +6,26 @@ import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { jsonWithin, writeText } from '../artefacts/manifest-file.js';
 import type { CutReport, FileEntry, ManifestDatabase, ManifestEntry, Metadata } from '../domain/manifest.js';
+import type { ObjectFact, RunTuple } from '../domain/vault.js';
 import { writeFileDurable } from '../files/durable.js';
 import { lazily } from '../files/lazily.js';
 
-export interface CapturedDatabase extends Metadata {
+/** What is known of a member besides where the capture goes to a vault. */
+export interface CapturedInVault {
+  /** Numbers of packs are those of the vault's index. */
+  readonly runs: readonly RunTuple[];
+  /** By which it will be recognised if it does not change; '' : not at all. */
+  readonly stamp: string;
+}
+
+export interface CapturedDatabase extends Metadata, Partial<CapturedInVault> {
   readonly root: string;
   readonly path: string;
   readonly sizeBytes: number;
   /** Of the copy, lower-case hex. */
   readonly sha256: string;
+  /** JSON of its ManifestDatabase, where it is as it was in the backup before: it was not copied. */
+  readonly facts?: string;
 }
 
 /** By `<root>/<path>`: ManifestDatabase.liveStamp. */
@@ -26,6 +37,15 @@ export interface Capture {
   readonly cut: Omit<CutReport, 'quiescedMillis'>;
   readonly databases: readonly CapturedDatabase[];
   readonly liveStamps: LiveStamps;
+  /** Of a capture that goes to a vault. */
+  readonly vault?: CapturedPacks;
+}
+
+export interface CapturedPacks {
+  /** By their numbers in the index: every pack that a run names. */
+  readonly packs: readonly (readonly [number: number, fact: ObjectFact])[];
+  /** Of new packs. */
+  readonly addedBytes: number;
 }
 
 export interface CaptureFacts {

@@ -44,7 +44,7 @@ export interface PackThreadData {
   /** Numbers of the packs that may be reused. */
   readonly reusable: readonly number[];
   readonly recent: SharedArrayBuffer;
-  /** Shared: [0] bytes done, [1] files done, [2] not zero: give up, [3] number of the next pack. */
+  /** Shared: [0] bytes and [1] number of files done, databases not among them, [2] not zero: give up, [3] number of the next pack. */
   readonly counters: BigInt64Array;
 }
 
@@ -178,7 +178,7 @@ async function packBytes(job: PackJob, descriptor: number): Promise<PackResult> 
     if (isOneChunk) {
       const digest = createHash('sha256').update(bytes).digest();
       if (bytes.length > 0) runs.add(await placeOf(job.kind, digest, bytes));
-      count(bytes.length);
+      count(job, bytes.length);
       return { sha256: digest.toString('hex'), sizeBytes: bytes.length, runs: runs.list };
     }
     whole.update(bytes);
@@ -187,7 +187,7 @@ async function packBytes(job: PackJob, descriptor: number): Promise<PackResult> 
       runs.add(await placeOf(job.kind, createHash('sha256').update(chunk).digest(), chunk));
     }
     sizeBytes += bytes.length;
-    count(bytes.length);
+    count(job, bytes.length);
     if (bytes.length < block.length) break;
   }
   return { sha256: whole.digest('hex'), sizeBytes, runs: runs.list };
@@ -204,8 +204,9 @@ function readBlock(descriptor: number, length: number): Buffer {
   return block.subarray(0, filled);
 }
 
-function count(bytes: number): void {
-  Atomics.add(counters, 0, BigInt(bytes));
+/** Databases have been counted when they were copied. */
+function count({ kind }: PackJob, bytes: number): void {
+  if (kind === 'file') Atomics.add(counters, 0, BigInt(bytes));
 }
 
 /** Where the vault has a chunk, or will have it. Awaited only where a pack was full. */
@@ -231,7 +232,7 @@ async function packBatch(jobs: readonly PackJob[]): Promise<FromThread> {
       if (!(translated instanceof Stop)) throw translated;
       return { stop: { code: translated.code, message: translated.message, details: translated.details } };
     }
-    Atomics.add(counters, 1, 1n);
+    if (job.kind === 'file') Atomics.add(counters, 1, 1n);
   }
   return { results };
 }

@@ -5,7 +5,7 @@ import { Worker } from 'node:worker_threads';
 import { Stop } from '../domain/stop.js';
 import { OBJECTS } from '../domain/vault.js';
 import type { ObjectFact } from '../domain/vault.js';
-import type { ReadOptions } from '../files/copy.js';
+import type { CopyOptions } from '../files/copy.js';
 import type { ChunkIndex } from './chunk-index.js';
 import type { FromThread, PackJob, PackResult, PackThreadData, ToThread } from './pack-thread.js';
 import type { Place } from './place.js';
@@ -69,14 +69,15 @@ export class Packer {
   }
 
   /**
-   * Packs each file, and tells digest, size and runs in the order of the jobs.
-   * @param threadsMax so many at once, where something else is to have a processor to itself
-   * @throws Stop those of files/copy.ts copyFiles but of targets; index_corrupt
+   * Packs each file. Jobs are asked for as they are needed, and `onResult` is told of each, in no order, with the number of
+   * its job: of many files there is never a whole list.
+   * @throws Stop those of files/copy.ts copyEach but of targets; index_corrupt
    */
-  async pack(
-    jobs: readonly PackJob[],
-    { signal, onProgress, threadsMax = THREADS_MAX }: ReadOptions & { readonly threadsMax?: number } = {},
-  ): Promise<readonly PackResult[]> {
+  async packEach(
+    jobs: Iterable<PackJob>,
+    { signal, onProgress, threadsMax = THREADS_MAX }: CopyOptions,
+    onResult: (index: number, result: PackResult) => void,
+  ): Promise<void> {
     const begin = [Atomics.load(this.#counters, 0), Atomics.load(this.#counters, 1)] as const;
     const cancel = (): void => this.#fail(new Stop('cancelled', 'reading was given up'));
     if (signal?.aborted === true) cancel();
@@ -87,16 +88,15 @@ export class Packer {
         Number(Atomics.load(this.#counters, 1) - begin[1]),
       );
     const timer = setInterval(report, PROGRESS_MILLIS);
+    // The lanes share one iterator: each takes the next batch that nobody has
+    const batches = batchesOf(jobs);
+    const lane = async (): Promise<void> => {
+      for (const { index, jobs: batch } of batches)
+        for (const [nth, result] of (await this.#enqueue(batch)).entries()) onResult(index + nth, result);
+    };
     try {
-      const batches = batchesOf(jobs);
-      const results: (readonly PackResult[])[] = [];
-      const waiting = batches.entries();
-      const lane = async (): Promise<void> => {
-        for (const [index, batch] of waiting) results[index] = await this.#enqueue(batch);
-      };
       await Promise.all(Array.from({ length: threadsMax }, lane));
       report();
-      return results.flat();
     } finally {
       clearInterval(timer);
       signal?.removeEventListener('abort', cancel);
@@ -246,21 +246,27 @@ class Lane {
   }
 }
 
+interface NumberedBatch {
+  /** Of its first job. */
+  readonly index: number;
+  readonly jobs: readonly PackJob[];
+}
+
 /** Many small files a batch, because passing one to a thread costs more than reading it; a large file alone. */
-function batchesOf(jobs: readonly PackJob[]): PackJob[][] {
-  const batches: PackJob[][] = [];
+function* batchesOf(jobs: Iterable<PackJob>): Generator<NumberedBatch, void, undefined> {
   let batch: PackJob[] = [];
+  let index = 0;
   let bytes = 0;
   for (const job of jobs) {
     const cost = FILE_COST_BYTES + (job.lengthBytes ?? job.expected?.sizeBytes ?? 0);
     if (batch.length > 0 && (batch.length >= BATCH_FILES_MAX || bytes + cost > BATCH_BYTES_MAX)) {
-      batches.push(batch);
+      yield { index, jobs: batch };
+      index += batch.length;
       batch = [];
       bytes = 0;
     }
     batch.push(job);
     bytes += cost;
   }
-  if (batch.length > 0) batches.push(batch);
-  return batches;
+  if (batch.length > 0) yield { index, jobs: batch };
 }
