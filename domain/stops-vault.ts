@@ -71,6 +71,18 @@ export const VAULT_STOPS = {
     safe: 'the live store is as it was; what was written is referred to by nothing',
     remedy: 'start the backup again',
   },
+  trust_moved: {
+    title: 'someone else with the admin key publishes trust of the same number',
+    exit: 75,
+    safe: NOTHING_CHANGED,
+    remedy: 'look at what the other one published, then start again; see the details if it never ended',
+  },
+  ssh_keygen_failed: {
+    title: 'ssh-keygen did not sign or verify',
+    exit: 77,
+    safe: NOTHING_CHANGED,
+    remedy: "install OpenSSH's ssh-keygen, check the key file; a key with a passphrase needs an agent or a terminal",
+  },
   signer_unknown: {
     title: 'the signature is by a key that is not trusted for it',
     exit: 77,

@@ -11,6 +11,7 @@ import type {
 
 export const VAULT_FORMAT = 'holdfast-vault-1';
 export const ENVELOPE_FORMAT = 'holdfast-envelope-1';
+export const TRUST_FORMAT = 'holdfast-trust-1';
 export const VERIFIED_FORMAT = 'holdfast-verified-1';
 export const VAULT_MANIFEST_FORMAT = 'holdfast-manifest-2';
 
@@ -23,7 +24,7 @@ export const NAMESPACES = {
 } as const;
 export type Role = keyof typeof NAMESPACES;
 
-/** vault.json */
+/** vault.json: written once. What may change is in trust. */
 export interface VaultDescription {
   readonly format: typeof VAULT_FORMAT;
   /** UUID. */
@@ -31,7 +32,15 @@ export interface VaultDescription {
   readonly createdAt: string;
   /** Fingerprint of the admin key: `SHA256:…`. */
   readonly admin: string;
-  /** The last one serves new packs and manifests. */
+}
+
+/** trust/<number>/trust.json: what binds the files beside it to this vault and this number. */
+export interface TrustDescription {
+  readonly format: typeof TRUST_FORMAT;
+  readonly vault: string;
+  readonly number: number;
+  readonly createdAt: string;
+  /** From number 1 on, without gaps; the last one serves new packs and manifests. */
   readonly keys: readonly VaultKey[];
 }
 
@@ -153,6 +162,9 @@ export const OBJECTS = {
     `${OBJECTS.backup(store, number)}/${id}.envelope.sig`,
   verified: (store: string, number: number, id: string): string =>
     `${OBJECTS.backup(store, number)}/${id}.verified.json`,
+  verifiedSignature: (store: string, number: number, id: string): string =>
+    `${OBJECTS.backup(store, number)}/${id}.verified.sig`,
+  trusts: 'trust',
   trust: (number: number): string => `trust/${numberText(number)}`,
   intent: (id: string): string => `intents/${id}.json`,
   condemned: (number: number): string => `condemned/${numberText(number)}.json`,

@@ -17,7 +17,7 @@ export const BLOCK = {
   nonceBytes: NONCE_BYTES,
 } as const;
 /** A header with one stanza has 200 bytes; one of many recipients, a few thousand. */
-const HEADER_BYTES_MAX = 64 * 1024;
+export const HEADER_BYTES_MAX = 64 * 1024;
 
 /** What an age file begins with, and the key of what follows. A file key seals one file: its header is for that one. */
 export interface SealedHeader {
@@ -61,16 +61,25 @@ export function sealInto(target: Uint8Array, { header, fileKey }: SealedHeader, 
   const counter = Buffer.alloc(12);
   for (let from = 0, chunk = 0; chunk === 0 || from < plain.length; chunk += 1) {
     const to = Math.min(plain.length, from + CHUNK_BYTES);
-    setBlockNonce(counter, chunk, to === plain.length);
-    const cipher = createCipheriv('chacha20-poly1305', key, counter, { authTagLength: TAG_BYTES });
-    target.set(cipher.update(plain.subarray(from, to)), at);
-    cipher.final();
-    at += to - from;
-    target.set(cipher.getAuthTag(), at);
-    at += TAG_BYTES;
+    at = sealBlock(target, at, key, setBlockNonce(counter, chunk, to === plain.length), plain.subarray(from, to));
     from = to;
   }
   return at;
+}
+
+/** Writes a chunk and its tag into `target` from `at` on. @returns where they end */
+export function sealBlock(
+  target: Uint8Array,
+  at: number,
+  key: Uint8Array,
+  nonce: Uint8Array,
+  plain: Uint8Array,
+): number {
+  const cipher = createCipheriv('chacha20-poly1305', key, nonce, { authTagLength: TAG_BYTES });
+  target.set(cipher.update(plain), at);
+  cipher.final();
+  target.set(cipher.getAuthTag(), at + plain.length);
+  return at + plain.length + TAG_BYTES;
 }
 
 /** The age file of `plain`. */
@@ -127,19 +136,28 @@ export function openInto(target: Uint8Array, name: string, file: Uint8Array, ope
     const bodyEnd = to - TAG_BYTES;
     // The last chunk is empty only where the whole payload is
     if (bodyEnd < from || (bodyEnd === from && chunk > 0)) throw notIntact(name, 'it is cut short');
-    setBlockNonce(counter, chunk, to === file.length);
-    const decipher = createDecipheriv('chacha20-poly1305', key, counter, { authTagLength: TAG_BYTES });
-    decipher.setAuthTag(file.subarray(bodyEnd, to));
-    target.set(decipher.update(file.subarray(from, bodyEnd)), at);
-    try {
-      decipher.final();
-    } catch (error) {
-      throw notIntact(name, `the sealed bytes from ${from} on were changed`, error);
-    }
+    const plain = openBlock(key, setBlockNonce(counter, chunk, to === file.length), file.subarray(from, to));
+    if (plain === null) throw notIntact(name, `the sealed bytes from ${from} on were changed`);
+    target.set(plain, at);
     at += bodyEnd - from;
     from = to;
   }
   return at;
+}
+
+/** @param sealed a chunk and its tag @returns null: it is not what was sealed */
+export function openBlock(key: Uint8Array, nonce: Uint8Array, sealed: Uint8Array): Buffer | null {
+  const bodyEnd = sealed.length - TAG_BYTES;
+  const decipher = createDecipheriv('chacha20-poly1305', key, nonce, { authTagLength: TAG_BYTES });
+  decipher.setAuthTag(sealed.subarray(bodyEnd));
+  const plain = decipher.update(sealed.subarray(0, bodyEnd));
+  try {
+    decipher.final();
+  } catch {
+    // Another tag: all that it can refuse here
+    return null;
+  }
+  return plain;
 }
 
 /** The plaintext of an age file. @throws Stop vault_sealed, vault_invalid */
@@ -156,11 +174,12 @@ export function payloadKeyOf(fileKey: Uint8Array, nonce: Uint8Array): Buffer {
 }
 
 /** Eleven bytes of counter, big-endian, and one that says whether it is the last chunk. */
-export function setBlockNonce(nonce: Buffer, chunk: number, isLast: boolean): void {
+export function setBlockNonce(nonce: Buffer, chunk: number, isLast: boolean): Buffer {
   nonce.writeUIntBE(chunk, 5, 6);
   nonce[11] = isLast ? 1 : 0;
+  return nonce;
 }
 
-function notIntact(name: string, why: string, cause?: unknown): Stop {
+export function notIntact(name: string, why: string, cause?: unknown): Stop {
   return new Stop('vault_invalid', `${name} is not intact: ${why}`, { object: name }, { cause });
 }
