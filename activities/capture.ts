@@ -84,10 +84,12 @@ export async function writeEntries(partial: string, entries: Iterable<ManifestEn
   );
 }
 
-/** What writeEntries wrote, as it is asked for. At the end of it the file is removed. */
-export function* takeEntries(partial: string): Generator<ManifestEntry, void, undefined> {
-  const path = join(partial, ENTRIES);
-  const file = openSync(path, 'r');
+/** An entry of a tree, as the snapshot step leaves it. */
+export type CapturedEntry = ManifestEntry & Partial<CapturedInVault>;
+
+/** What writeEntries wrote, as it is asked for. */
+export function* readEntries(partial: string): Generator<CapturedEntry, void, undefined> {
+  const file = openSync(join(partial, ENTRIES), 'r');
   try {
     const buffer = Buffer.allocUnsafe(READ_BYTES);
     let begun = Buffer.alloc(0);
@@ -95,13 +97,18 @@ export function* takeEntries(partial: string): Generator<ManifestEntry, void, un
       const bytes = Buffer.concat([begun, buffer.subarray(0, read)]);
       const end = bytes.lastIndexOf(NEWLINE) + 1;
       for (const line of bytes.toString('utf8', 0, end).split('\n'))
-        if (line !== '') yield JSON.parse(line) as ManifestEntry;
+        if (line !== '') yield JSON.parse(line) as CapturedEntry;
       begun = bytes.subarray(end);
     }
   } finally {
     closeSync(file);
-    unlinkSync(path);
   }
+}
+
+/** readEntries; at the end of it the file is removed. */
+export function* takeEntries(partial: string): Generator<CapturedEntry, void, undefined> {
+  yield* readEntries(partial);
+  unlinkSync(join(partial, ENTRIES));
 }
 
 export async function removeCapture(partial: string): Promise<void> {

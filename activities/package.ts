@@ -20,6 +20,7 @@ import type { Capture } from './capture.js';
 import { documentsOf } from './documents.js';
 import { step } from './step.js';
 import type { ActivityDependencies, GrantedInput, StepContext } from './step.js';
+import { publishInVault } from './vault-package.js';
 
 export interface PackageInput extends GrantedInput {
   readonly partial: string;
@@ -40,6 +41,8 @@ export interface Packaged {
 
 export const packageArtefact = (dependencies: ActivityDependencies) =>
   step(dependencies, async (input: PackageInput, context): Promise<Packaged> => {
+    const { vault } = context.room.definition.backup;
+    if (vault !== undefined) return publishInVault(vault, input, context);
     const packaged = await publishCapture(input, context);
     await journal(context.room, input.grant, { event: 'staging-dropped' });
     return packaged;

@@ -1,8 +1,6 @@
 // Steps verify.bytes, verify.databases, restore.verify and rollback.verify: bytes are hashed again where they lie now.
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { resolveArtefact } from '../artefacts/catalogue.js';
-import { assertTreeMatches, dataPath, readArtefact } from '../artefacts/artefact.js';
 import { formerDigest } from '../control/former.js';
 import { withPresentControlDatabase } from '../control/control-database.js';
 import { runHook } from '../control/hooks.js';
@@ -16,8 +14,9 @@ import type { HashJob } from '../files/copy.js';
 import { lazily } from '../files/lazily.js';
 import { readMetadata } from '../files/metadata.js';
 import { readLiveFacts } from '../sqlite/live.js';
+import { openBackup, resolveBackup } from './backup-source.js';
 import { UNLISTED, factsRequest, listedDefinition } from './members.js';
-import { readPlannedArtefact, readPlannedPoint } from './planned.js';
+import { readPlannedBackup, readPlannedPoint } from './planned.js';
 import type { PlannedInput } from './stage.js';
 import { step } from './step.js';
 import type { ActivityDependencies, StepContext, StepInput } from './step.js';
@@ -29,7 +28,7 @@ const ENTRIES_PER_TURN = 500;
 export const verifyBytes = (dependencies: ActivityDependencies) =>
   step(dependencies, async (input: StepInput & { readonly backup: string }, context) => {
     const { room } = context;
-    const artefact = await resolveArtefact(room.definition.backup.destination, input.store, input.backup);
+    const artefact = await resolveBackup(context, input.store, input.backup);
     if (artefact.manifest.store !== input.store) {
       throw new Stop('store_differs', `the backup is of store ${artefact.manifest.store}`, {
         backup: artefact.manifest.backupId,
@@ -49,9 +48,9 @@ export const verifyBytes = (dependencies: ActivityDependencies) =>
         found: artefact.manifestSha256,
       });
     }
-    await assertTreeMatches(artefact);
+    await artefact.assertWhole();
     const files = filesOf(artefact.manifest.entries);
-    await hashAll(context, files, (entry) => dataPath(artefact, entry));
+    await artefact.check(files, reporting(context, files));
     return {
       backupId: artefact.manifest.backupId,
       artefact: artefact.path,
@@ -68,10 +67,10 @@ export const verifyDatabases = (dependencies: ActivityDependencies) =>
   step(
     dependencies,
     async (input: StepInput & { readonly artefact: string; readonly manifestSha256: string }, context) => {
-      const artefact = await readArtefact(input.artefact);
+      const artefact = await openBackup(context, input.artefact);
       if (artefact.manifestSha256 !== input.manifestSha256)
         throw new Stop('checksum_mismatch', 'the manifest changed while it was verified', { path: artefact.path });
-      return checkDatabasesOf(artefact, context, (root, path) => dataPath(artefact, { root, path }));
+      return artefact.withDatabases({ signal: context.signal }, (place) => checkDatabasesOf(artefact, context, place));
     },
   );
 
@@ -106,7 +105,7 @@ async function hashAll(
 export const verifyLive = (dependencies: ActivityDependencies) =>
   step(dependencies, async (input: PlannedInput, context) => {
     const { room, signal } = context;
-    const { manifest } = await readPlannedArtefact(input.plan);
+    const { manifest } = await readPlannedBackup(context, input.plan);
     const migrated = room.definition.hooks.migrate !== undefined;
     const entries = manifest.entries.filter((entry) => !(migrated && entry.type === 'database'));
     await hashAll(context, filesOf(entries), (entry) => liveOf(room, entry));

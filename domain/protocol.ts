@@ -23,7 +23,10 @@ export interface Order {
   readonly heartbeatTimeoutMillis?: number;
 }
 
-export type BackupOrder = Order;
+export interface BackupOrder extends Order {
+  /** Everything is read, whether it seems to have changed or not; only a vault knows what has not. */
+  readonly rehash?: boolean;
+}
 
 export type RestoreSource =
   | {

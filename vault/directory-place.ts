@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { constants } from 'node:fs';
 import type { Dirent } from 'node:fs';
-import { link, lstat, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { chmod, copyFile, link, lstat, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { Stop } from '../domain/stop.js';
 import { ensureDirectory, fsyncDirectory, syncFilesystem } from '../files/durable.js';
@@ -41,6 +41,23 @@ export function directoryPlace(root: string): Place {
       throw translateErrno(error, { path });
     }
     return path;
+  }
+
+  /** Unlike rename(2), link(2) replaces nothing. */
+  async function linkNew(temporary: string, name: string): Promise<boolean> {
+    const path = pathOf(name);
+    return translating({ path }, async () => {
+      try {
+        await link(temporary, path);
+      } catch (error) {
+        if (hasErrno(error, 'EEXIST')) return false;
+        throw error;
+      } finally {
+        await rm(temporary, { force: true });
+      }
+      await fsyncDirectory(dirname(path));
+      return true;
+    });
   }
 
   return {
@@ -103,21 +120,19 @@ export function directoryPlace(root: string): Place {
 
     async putNew(name, bytes) {
       const parent = await ensureParent(name);
-      const temporary = await writeTemporary(parent, bytes, true);
-      const path = pathOf(name);
-      return translating({ path }, async () => {
-        try {
-          // Unlike rename(2), link(2) replaces nothing
-          await link(temporary, path);
-        } catch (error) {
-          if (hasErrno(error, 'EEXIST')) return false;
-          throw error;
-        } finally {
-          await rm(temporary, { force: true });
-        }
-        await fsyncDirectory(parent);
-        return true;
+      return linkNew(await writeTemporary(parent, bytes, true), name);
+    },
+
+    async putNewFile(name, path) {
+      const parent = await ensureParent(name);
+      const temporary = join(parent, TEMPORARY_PREFIX + randomUUID());
+      await translating({ path: temporary }, async () => {
+        await copyFile(path, temporary, constants.COPYFILE_EXCL);
+        await chmod(temporary, OBJECT_MODE);
+        const file = await open(temporary, 'r');
+        await file.sync().finally(() => file.close());
       });
+      return linkNew(temporary, name);
     },
 
     async replace(name, bytes) {

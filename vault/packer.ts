@@ -63,6 +63,11 @@ export class Packer {
     for (let index = 0; index < count; index += 1) this.#threads.push(this.#startThread(data));
   }
 
+  /** Whether the vault had this pack when the backup began. */
+  mayReuse(number: number): boolean {
+    return this.#known.has(number);
+  }
+
   /** Bytes of the packs that were written. */
   get addedBytes(): number {
     return this.#addedBytes;

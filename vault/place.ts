@@ -23,6 +23,8 @@ export interface Place {
   children(prefix: string): Promise<readonly string[]>;
   /** Durable when it returns. false: there is one of this name, which stays as it is. */
   putNew(name: string, bytes: Uint8Array): Promise<boolean>;
+  /** putNew of the bytes of a local file, which stays. */
+  putNewFile(name: string, path: string): Promise<boolean>;
   /** Durable when it returns, old or new at any moment. */
   replace(name: string, bytes: Uint8Array): Promise<void>;
   /** Durable only after the next `settle`; one that is there already stays, for its name says what is in it. */
