@@ -25,7 +25,7 @@ import { readPlannedBackup, readPlannedPoint } from './planned.js';
 import { applyDirectories } from './stage.js';
 import type { PlannedInput } from './stage.js';
 import { step } from './step.js';
-import type { ActivityDependencies, GrantedInput } from './step.js';
+import type { ActivityDependencies, GrantedInput, StepContext } from './step.js';
 
 /** What lay at a root when it was compared: `sha256` as in FormerState. */
 export type SeenState = Pick<FormerState, 'root' | 'sha256'>;

@@ -9,6 +9,7 @@ import { backupName, nextNumber } from '../artefacts/names.js';
 import { readEpoch } from '../control/epoch.js';
 import { critical, journal } from '../control/lock.js';
 import { raiseWitnesses } from '../control/witnesses.js';
+import { removeTree } from '../files/durable.js';
 import { sumForeignKeys } from '../domain/foreign-keys.js';
 import type { ForeignKeysSum } from '../domain/foreign-keys.js';
 import { MANIFEST_FORMAT } from '../domain/manifest.js';
@@ -42,8 +43,9 @@ export interface Packaged {
 export const packageArtefact = (dependencies: ActivityDependencies) =>
   step(dependencies, async (input: PackageInput, context): Promise<Packaged> => {
     const { vault } = context.room.definition.backup;
-    if (vault !== undefined) return publishInVault(vault, input, context);
-    const packaged = await publishCapture(input, context);
+    const packaged =
+      vault === undefined ? await publishCapture(input, context) : await publishInVault(vault, input, context);
+    if (vault !== undefined) await critical(context.room, input.grant, () => removeTree(input.partial));
     await journal(context.room, input.grant, { event: 'staging-dropped' });
     return packaged;
   });

@@ -3,6 +3,7 @@
 import { endianness } from 'node:os';
 import { stat, statfs } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import type { BackupSource } from '../control/backup-source.js';
 import { withControlDatabase } from '../control/control-database.js';
 import { critical } from '../control/lock.js';
 import { ensureControlDirectory, treeOf, treesOf } from '../control/store-room.js';
@@ -17,7 +18,6 @@ import { assertCanExchange } from '../files/exchange.js';
 import { lazily } from '../files/lazily.js';
 import { applyMetadataInTurn, applyMetadataToAll, ownersDiffer } from '../files/metadata.js';
 import { applicationOf } from './application.js';
-import type { BackupSource } from './backup-source.js';
 import { readPlannedBackup } from './planned.js';
 import { step } from './step.js';
 import type { ActivityDependencies, GrantedInput, StepContext } from './step.js';

@@ -1,5 +1,6 @@
 // Steps backup.validate and restore.validate: copies are checked by SQLite before anybody relies on them (SM-2, SM-6).
 import { capturePath } from '../artefacts/artefact.js';
+import type { BackupSource } from '../control/backup-source.js';
 import { withControlDatabase } from '../control/control-database.js';
 import { now } from '../control/clock.js';
 import { critical } from '../control/lock.js';
@@ -12,7 +13,6 @@ import type { RestorePlan } from '../domain/plan.js';
 import { syncFilesystem } from '../files/durable.js';
 import { checkDatabase } from '../sqlite/check.js';
 import { applicationOf } from './application.js';
-import type { BackupSource } from './backup-source.js';
 import { readCapture, writeFacts } from './capture.js';
 import { readPlannedBackup } from './planned.js';
 import { UNLISTED, factsRequest } from './members.js';

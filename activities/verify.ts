@@ -1,6 +1,7 @@
 // Steps verify.bytes, verify.databases, restore.verify and rollback.verify: bytes are hashed again where they lie now.
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { openBackup, resolveBackup } from '../control/backup-source.js';
 import { formerDigest } from '../control/former.js';
 import { withPresentControlDatabase } from '../control/control-database.js';
 import { runHook } from '../control/hooks.js';
@@ -10,11 +11,10 @@ import { assertForeignKeys, sumForeignKeys } from '../domain/foreign-keys.js';
 import type { FileEntry, ManifestDatabase, ManifestEntry, Metadata } from '../domain/manifest.js';
 import { STOPS, Stop } from '../domain/stop.js';
 import { hashEach } from '../files/copy.js';
-import type { HashJob } from '../files/copy.js';
+import type { HashJob, ReadOptions } from '../files/copy.js';
 import { lazily } from '../files/lazily.js';
 import { readMetadata } from '../files/metadata.js';
 import { readLiveFacts } from '../sqlite/live.js';
-import { openBackup, resolveBackup } from './backup-source.js';
 import { UNLISTED, factsRequest, listedDefinition } from './members.js';
 import { readPlannedBackup, readPlannedPoint } from './planned.js';
 import type { PlannedInput } from './stage.js';
@@ -28,7 +28,7 @@ const ENTRIES_PER_TURN = 500;
 export const verifyBytes = (dependencies: ActivityDependencies) =>
   step(dependencies, async (input: StepInput & { readonly backup: string }, context) => {
     const { room } = context;
-    const artefact = await resolveBackup(context, input.store, input.backup);
+    const artefact = await resolveBackup(context.dependencies, room.definition, input.store, input.backup);
     if (artefact.manifest.store !== input.store) {
       throw new Stop('store_differs', `the backup is of store ${artefact.manifest.store}`, {
         backup: artefact.manifest.backupId,
@@ -67,7 +67,7 @@ export const verifyDatabases = (dependencies: ActivityDependencies) =>
   step(
     dependencies,
     async (input: StepInput & { readonly artefact: string; readonly manifestSha256: string }, context) => {
-      const artefact = await openBackup(context, input.artefact);
+      const artefact = await openBackup(context.dependencies, input.artefact);
       if (artefact.manifestSha256 !== input.manifestSha256)
         throw new Stop('checksum_mismatch', 'the manifest changed while it was verified', { path: artefact.path });
       return artefact.withDatabases({ signal: context.signal }, (place) => checkDatabasesOf(artefact, context, place));
@@ -84,16 +84,17 @@ async function hashAll(
   files: readonly FileEntry[],
   place: (entry: FileEntry) => string,
 ): Promise<void> {
-  const bytesTotal = files.reduce((sum, entry) => sum + entry.sizeBytes, 0);
-  context.report({ phase: 'hash', bytesTotal, filesTotal: files.length });
   const jobs = lazily(files, (entry): HashJob => ({
     source: place(entry),
     expected: { sizeBytes: entry.sizeBytes, sha256: entry.sha256 },
   }));
-  await hashEach(jobs, {
-    signal: context.signal,
-    onProgress: (bytesDone, filesDone) => context.report({ bytesDone, filesDone }),
-  });
+  await hashEach(jobs, reporting(context, files));
+}
+
+function reporting({ report, signal }: StepContext, files: readonly FileEntry[]): ReadOptions {
+  const bytesTotal = files.reduce((sum, entry) => sum + entry.sizeBytes, 0);
+  report({ phase: 'hash', bytesTotal, filesTotal: files.length });
+  return { signal, onProgress: (bytesDone, filesDone) => report({ bytesDone, filesDone }) };
 }
 
 /**

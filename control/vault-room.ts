@@ -12,6 +12,11 @@ import { readSeen, remember } from '../vault/seen.js';
 import { openVault } from '../vault/trust.js';
 import type { OpenVault } from '../vault/trust.js';
 
+export interface HostDirectories {
+  readonly definitionsDirectory: string;
+  readonly stateDirectory: string;
+}
+
 export interface VaultRoom {
   readonly settings: VaultSettings;
   readonly vault: OpenVault;
@@ -28,7 +33,7 @@ export interface VaultRoom {
  * @throws Stop of loadVaultSettings and openVault
  */
 export async function openVaultRoom(
-  { definitionsDirectory, stateDirectory }: { readonly definitionsDirectory: string; readonly stateDirectory: string },
+  { definitionsDirectory, stateDirectory }: HostDirectories,
   name: string,
 ): Promise<VaultRoom> {
   const settings = await loadVaultSettings(definitionsDirectory, name);

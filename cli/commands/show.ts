@@ -1,5 +1,6 @@
 // holdfast show STORE BACKUP
 import type { Command } from 'commander';
+import { stateDirectory } from '../../client/state-directory.js';
 import { sumForeignKeys } from '../../domain/foreign-keys.js';
 import { describeCommand, localDefinitions, outputOf } from '../command.js';
 import { foreignKeyLines, formatMillis, table } from '../output.js';
@@ -17,9 +18,10 @@ export function showCommand(): Command {
     .action(async (store: string, backup: string, options: { readonly files?: boolean }, command: Command) => {
       const output = outputOf(command);
       const { loadDefinition } = await import('../../definitions/load.js');
-      const { resolveArtefact } = await import('../../artefacts/catalogue.js');
-      const definition = await loadDefinition(localDefinitions(command), store);
-      const { manifest, manifestSha256, path } = await resolveArtefact(definition.backup.destination, store, backup);
+      const { resolveBackup } = await import('../../control/backup-source.js');
+      const host = { definitionsDirectory: localDefinitions(command), stateDirectory: stateDirectory() };
+      const definition = await loadDefinition(host.definitionsDirectory, store);
+      const { manifest, manifestSha256, path } = await resolveBackup(host, definition, store, backup);
       const { entries, databases, ...head } = manifest;
       const files = entries.filter((entry) => entry.type !== 'directory');
       const violating = databases.filter(({ foreignKeys }) => foreignKeys !== undefined);

@@ -81,7 +81,7 @@ const PLANTS: readonly Plant[] = [
   {
     file: 'control/planted.ts',
     refused: ['@temporalio/client', '../activities/lock.js', '../client/engine.js', 'koffi', '../cli/main.js'],
-    reason: 'control/ imports domain/, definitions/, artefacts/, sqlite/ and files/, never Temporal',
+    reason: 'control/ imports domain/, definitions/, artefacts/, vault/, sqlite/ and files/, never Temporal',
     allowed: ['better-sqlite3', '../files/errors.js', '../artefacts/read.js', '../domain/schema/plan.js', 'node:fs'],
   },
   {

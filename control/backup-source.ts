@@ -4,13 +4,14 @@ import { isAbsolute } from 'node:path';
 import { assertTreeMatches, dataPath, readArtefact } from '../artefacts/artefact.js';
 import type { Artefact } from '../artefacts/artefact.js';
 import { resolveArtefact } from '../artefacts/catalogue.js';
-import { parseVaultReference } from '../control/vault-room.js';
+import type { StoreDefinition } from '../domain/definition.js';
 import type { FileEntry, Manifest } from '../domain/manifest.js';
 import { copyEach, hashEach } from '../files/copy.js';
 import type { ReadOptions } from '../files/copy.js';
 import { lazily } from '../files/lazily.js';
-import type { StepContext } from './step.js';
 import { openVaultBackup, resolveVaultBackup } from './vault-backup.js';
+import { parseVaultReference } from './vault-room.js';
+import type { HostDirectories } from './vault-room.js';
 
 export interface BackupSource {
   /** Directory of the artefact, or `vault:<vault>/<store>/<number>`. */
@@ -34,25 +35,27 @@ export interface BackupSource {
   ): Promise<T>;
 }
 
-type Context = Pick<StepContext, 'dependencies' | 'room'>;
-
 /**
  * The backup at a path that a plan or a report names.
  * @throws Stop of readArtefact, and of a vault
  */
-export async function openBackup(context: Context, path: string): Promise<BackupSource> {
+export async function openBackup(host: HostDirectories, path: string): Promise<BackupSource> {
   const reference = parseVaultReference(path);
-  return reference === null ? artefactSource(await readArtefact(path)) : openVaultBackup(context, reference);
+  return reference === null ? artefactSource(await readArtefact(path)) : openVaultBackup(host, reference);
 }
 
 /**
- * The backup of `store` that a person names.
+ * The backup of `store` that a person names, where the definition sends backups.
  * @throws Stop artefact_missing, ambiguous_intent, and those of openBackup
  */
-export async function resolveBackup(context: Context, store: string, reference: string): Promise<BackupSource> {
-  const { destination, vault } = context.room.definition.backup;
-  if (isAbsolute(reference) || parseVaultReference(reference) !== null) return openBackup(context, reference);
-  if (vault !== undefined) return resolveVaultBackup(context, vault, store, reference);
+export async function resolveBackup(
+  host: HostDirectories,
+  { backup: { destination, vault } }: StoreDefinition,
+  store: string,
+  reference: string,
+): Promise<BackupSource> {
+  if (isAbsolute(reference) || parseVaultReference(reference) !== null) return openBackup(host, reference);
+  if (vault !== undefined) return resolveVaultBackup(host, vault, store, reference);
   if (destination === null) throw new Error('defect: a definition without destination and vault passed the schema');
   return artefactSource(await resolveArtefact(destination, store, reference));
 }

@@ -2,9 +2,6 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { now } from '../control/clock.js';
-import { identitiesOf, openVaultRoom, vaultReference } from '../control/vault-room.js';
-import type { VaultReference, VaultRoom } from '../control/vault-room.js';
 import { MANIFEST_FORMAT } from '../domain/manifest.js';
 import type { FileEntry, Manifest, ManifestDatabase, ManifestEntry } from '../domain/manifest.js';
 import { Stop } from '../domain/stop.js';
@@ -18,28 +15,28 @@ import { manifestFile, readManifest } from '../vault/manifest.js';
 import { checkFiles, unpackFiles } from '../vault/unpacker.js';
 import type { UnpackJob } from '../vault/unpacker.js';
 import type { BackupSource } from './backup-source.js';
-import type { StepContext } from './step.js';
-
-type Context = Pick<StepContext, 'dependencies' | 'room'>;
+import { now } from './clock.js';
+import { identitiesOf, openVaultRoom, vaultReference } from './vault-room.js';
+import type { HostDirectories, VaultReference, VaultRoom } from './vault-room.js';
 
 /** @throws Stop artefact_missing, ambiguous_intent, and those of openVaultBackup */
 export async function resolveVaultBackup(
-  context: Context,
+  host: HostDirectories,
   vault: string,
   store: string,
   reference: string,
 ): Promise<BackupSource> {
-  const vaultRoom = await openVaultRoom(context.dependencies, vault);
+  const vaultRoom = await openVaultRoom(host, vault);
   const number = await findInVault(vaultRoom.vault, store, reference, { now: now(), known: vaultRoom.known(store) });
-  return sourceOf(context, vaultRoom, { vault, store, number });
+  return sourceOf(host, vaultRoom, { vault, store, number });
 }
 
 /** @throws Stop of openVaultRoom, readEnvelope, readManifest; identity_missing, vault_sealed */
-export async function openVaultBackup(context: Context, reference: VaultReference): Promise<BackupSource> {
-  return sourceOf(context, await openVaultRoom(context.dependencies, reference.vault), reference);
+export async function openVaultBackup(host: HostDirectories, reference: VaultReference): Promise<BackupSource> {
+  return sourceOf(host, await openVaultRoom(host, reference.vault), reference);
 }
 
-async function sourceOf(context: Context, vaultRoom: VaultRoom, reference: VaultReference): Promise<BackupSource> {
+async function sourceOf(host: HostDirectories, vaultRoom: VaultRoom, reference: VaultReference): Promise<BackupSource> {
   const { place } = vaultRoom.vault;
   const { envelope, sha256 } = await readEnvelope(vaultRoom.vault, reference.store, reference.number, { now: now() });
   const identities = await identitiesOf(vaultRoom);
@@ -78,7 +75,7 @@ async function sourceOf(context: Context, vaultRoom: VaultRoom, reference: Vault
       if (first !== null) throw withFaults(first, faults);
       await vaultRoom.remember(reference.store, { number: reference.number, sha256 });
     },
-    withDatabases: (options, work) => withScratch(context, source, options, work),
+    withDatabases: (options, work) => withScratch(host, source, options, work),
   };
   return source;
 }
@@ -127,16 +124,16 @@ async function manifestOf(
 
 /** SQLite needs files: databases that are only checked are put together in a directory that is removed again. */
 async function withScratch<T>(
-  { dependencies }: Context,
+  { stateDirectory }: HostDirectories,
   source: BackupSource,
   options: Parameters<BackupSource['withDatabases']>[0],
   work: (place: (root: string, path: string) => string) => Promise<T>,
 ): Promise<T> {
-  const scratch = join(dependencies.stateDirectory, 'scratch', randomUUID());
+  const scratch = join(stateDirectory, 'scratch', randomUUID());
   const place = (root: string, path: string): string => join(scratch, root, path);
   await ensureDirectory(scratch, 0o700);
   try {
-    const databases = source.manifest.entries.filter((entry) => entry.type === 'database');
+    const databases = source.manifest.entries.filter((entry): entry is FileEntry => entry.type === 'database');
     for (const { root, path } of databases) await mkdir(dirname(place(root, path)), { recursive: true, mode: 0o700 });
     await source.extract(databases, ({ root, path }) => place(root, path), options);
     return await work(place);

@@ -1,0 +1,66 @@
+// Which backups of a store there are, wherever they go: what `holdfast list` and `holdfast status` show. Needs no identity.
+import { listArtefacts, newestArtefact } from '../artefacts/catalogue.js';
+import type { CatalogueEntry } from '../artefacts/catalogue.js';
+import type { StoreDefinition } from '../domain/definition.js';
+import { Stop } from '../domain/stop.js';
+import { readChain } from '../vault/envelopes.js';
+import type { ChainEntry, EnvelopeSummary } from '../vault/envelopes.js';
+import { readHead } from '../vault/head.js';
+import { now } from './clock.js';
+import { openVaultRoom, placeOfBackups, vaultReference } from './vault-room.js';
+import type { HostDirectories } from './vault-room.js';
+
+/**
+ * The backups of a store, oldest first; a broken one is listed with what is wrong with it.
+ * @throws Stop of openVaultRoom; io_error, permission_denied
+ */
+export async function listBackups(
+  directories: HostDirectories,
+  definition: StoreDefinition,
+): Promise<readonly CatalogueEntry[]> {
+  const { store, backup } = definition;
+  const { vault } = backup;
+  if (vault === undefined) return listArtefacts(placeOfBackups(definition), store);
+  const room = await openVaultRoom(directories, vault);
+  const { entries } = await readChain(room.vault, store, { now: now(), known: room.known(store) });
+  return entries.map((entry) => entryOf(vault, store, entry));
+}
+
+/** The one that was made last, with what is wrong with it, or with the vault; null: there is none. */
+export async function newestBackup(
+  directories: HostDirectories,
+  definition: StoreDefinition,
+): Promise<CatalogueEntry | null> {
+  const { store, backup } = definition;
+  const { vault } = backup;
+  if (vault === undefined) return newestArtefact(placeOfBackups(definition), store);
+  try {
+    const room = await openVaultRoom(directories, vault);
+    const head = await readHead(room.vault, store, room.known(store), now());
+    return head === null ? null : entryOf(vault, store, { ...head, stop: null });
+  } catch (error) {
+    if (!(error instanceof Stop)) throw error;
+    const path = placeOfBackups(definition);
+    return { name: path, path, stop: { code: error.code, message: error.message } };
+  }
+}
+
+function entryOf(
+  vault: string,
+  store: string,
+  { number, envelope, stop }: Pick<ChainEntry, 'number' | 'stop'> & { readonly envelope: EnvelopeSummary | null },
+): CatalogueEntry {
+  const base = { name: String(number), number, path: vaultReference({ vault, store, number }) };
+  return {
+    ...base,
+    ...(envelope !== null && {
+      name: `${number} ${envelope.backupId.slice(0, 8)}`,
+      backupId: envelope.backupId,
+      store: envelope.store,
+      host: envelope.host,
+      createdAt: envelope.createdAt,
+      ...envelope.totals,
+    }),
+    ...(stop !== null && { stop: { code: stop.code, message: stop.message } }),
+  };
+}
