@@ -169,10 +169,14 @@ export class ChunkIndex {
   commit(store: string, files: Iterable<FilePlace & KnownFile>): void {
     this.#write(() => {
       this.#run('UPDATE pack SET pendingOf = NULL WHERE pendingOf = ?', store);
-      this.#database.exec('CREATE TEMP TABLE IF NOT EXISTS present (root TEXT, path TEXT, PRIMARY KEY (root, path)) WITHOUT ROWID');
+      this.#database.exec(
+        'CREATE TEMP TABLE IF NOT EXISTS present (root TEXT, path TEXT, PRIMARY KEY (root, path)) WITHOUT ROWID',
+      );
       this.#run('DELETE FROM present');
       const present = this.#database.prepare('INSERT INTO present VALUES (?, ?)');
-      const stampOf = this.#database.prepare('SELECT stamp FROM file WHERE store = ? AND root = ? AND path = ?').pluck();
+      const stampOf = this.#database
+        .prepare('SELECT stamp FROM file WHERE store = ? AND root = ? AND path = ?')
+        .pluck();
       const put = this.#database.prepare(
         'INSERT OR REPLACE INTO file (store, root, path, stamp, sha256, sizeBytes, runs, facts, mark) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)',
       );
@@ -246,7 +250,12 @@ export class ChunkIndex {
   }
 
   #all(sql: string, ...values: readonly unknown[]): readonly unknown[][] {
-    return translating(this.path, () => this.#database.prepare(sql).raw(true).all(...values)) as unknown[][];
+    return translating(this.path, () =>
+      this.#database
+        .prepare(sql)
+        .raw(true)
+        .all(...values),
+    ) as unknown[][];
   }
 }
 
@@ -269,7 +278,8 @@ function translating<T>(path: string, work: () => T): T {
     return work();
   } catch (error) {
     if (!(error instanceof Database.SqliteError)) throw error;
-    if (error.code === 'SQLITE_FULL') throw new Stop('no_space', `no space for the index ${path}`, { path }, { cause: error });
+    if (error.code === 'SQLITE_FULL')
+      throw new Stop('no_space', `no space for the index ${path}`, { path }, { cause: error });
     if (/^SQLITE_(CORRUPT|NOTADB)/.test(error.code)) throw corrupt(path, error.message, error);
     throw new Stop('io_error', `the index ${path}: ${error.message}`, { path, sqlite: error.code }, { cause: error });
   }

@@ -186,14 +186,12 @@ export class Packer {
     const { place, index, store } = this.#options;
     const write = place
       .putPack(OBJECTS.pack(pack.sha256), new Uint8Array(pack.buffer, 0, pack.sizeBytes))
-      .then(
-        () => {
-          index.addPack(store, pack.number, fact, Buffer.from(pack.chunks.buffer));
-          this.#packs.set(pack.number, fact);
-          this.#addedBytes += pack.sizeBytes;
-          lane.say({ free: pack.buffer }, [pack.buffer]);
-        },
-      )
+      .then(() => {
+        index.addPack(store, pack.number, fact, Buffer.from(pack.chunks.buffer));
+        this.#packs.set(pack.number, fact);
+        this.#addedBytes += pack.sizeBytes;
+        lane.say({ free: pack.buffer }, [pack.buffer]);
+      })
       .catch((error: unknown) => this.#fail(error instanceof Error ? error : new Error(String(error))))
       .finally(() => this.#writes.delete(write));
     this.#writes.add(write);

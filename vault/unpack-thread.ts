@@ -160,7 +160,11 @@ function unpackRun(
   if (written !== size) throw mismatch(job, 'a run is shorter than the manifest says');
 }
 
-function decompress(job: UnpackJob, target: Buffer, source: Buffer): [hint: number, produced: number, consumed: number] {
+function decompress(
+  job: UnpackJob,
+  target: Buffer,
+  source: Buffer,
+): [hint: number, produced: number, consumed: number] {
   try {
     return decompressor.decompressStream(target, source);
   } catch (error) {

@@ -7,6 +7,7 @@ import { isStoreName } from '../protocol.js';
 import { Stop } from '../stop.js';
 import { ENVELOPE_FORMAT, TRUST_FORMAT, VAULT_FORMAT, VERIFIED_FORMAT } from '../vault.js';
 import type { Envelope, TrustDescription, VaultDescription, VaultSettings, Verified } from '../vault.js';
+import type { SchemaNode } from './definition.js';
 import { manifestSchema } from './manifest.js';
 
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
@@ -183,8 +184,8 @@ export const vaultSettingsSchema = z.strictObject({
 });
 
 /** As JSON Schema 2020-12: for what a key may be called. */
-export function vaultSettingsJsonSchema(): Readonly<Record<string, unknown>> {
-  return z.toJSONSchema(vaultSettingsSchema, { io: 'input' });
+export function vaultSettingsJsonSchema(): SchemaNode {
+  return z.toJSONSchema(vaultSettingsSchema, { io: 'input' }) as SchemaNode;
 }
 
 export function toVaultSettings(name: string, parsed: z.output<typeof vaultSettingsSchema>): VaultSettings {

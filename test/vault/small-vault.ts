@@ -1,0 +1,166 @@
+// A vault of one store, written by hand from a tree: what recover.sh reads, with packs as small and as shared as a test
+// wants them.
+import { createHash, randomUUID } from 'node:crypto';
+import { copyFileSync, lstatSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { compress } from 'zstd-napi';
+import { canonicalJson } from '../../domain/canonical.js';
+import { OBJECTS, VAULT_FORMAT } from '../../domain/vault.js';
+import type { ObjectFact, RunTuple, VaultManifestLine } from '../../domain/vault.js';
+import { compareBytes } from '../../files/safe-path.js';
+import { walkTree } from '../../files/walk.js';
+import { seal } from '../../vault/age-file.js';
+import { BACKUP, IDENTITY, RECIPIENT, database, envelopeOf, writeManifest } from './manifest-lines.js';
+
+export interface SmallVault {
+  readonly directory: string;
+  readonly packs: readonly ObjectFact[];
+  /** Of the person. */
+  readonly identityFile: string;
+}
+
+export interface SmallOptions {
+  /** Given the path, how many bytes a chunk has. */
+  readonly chunkBytes?: (path: string) => number;
+  /** Plaintext of a pack. */
+  readonly packBytes?: number;
+  /** Extended attributes to write down, by path. */
+  readonly xattrs?: Readonly<Record<string, Readonly<Record<string, string>>>>;
+  /** Chunks that no backup has, before each one, as others leave them. */
+  readonly hasStrangers?: boolean;
+}
+
+/** Chunks of a vault, each written once, in packs. */
+class SmallPacker {
+  readonly packs: ObjectFact[] = [];
+  readonly #known = new Map<string, RunTuple>();
+  readonly #vault: string;
+  readonly #packBytes: number;
+  #frames: Buffer[] = [];
+  #length = 0;
+
+  constructor(vault: string, packBytes: number) {
+    this.#vault = vault;
+    this.#packBytes = packBytes;
+  }
+
+  add(chunk: Buffer): RunTuple {
+    const digest = createHash('sha256').update(chunk).digest('hex');
+    const known = this.#known.get(digest);
+    if (known !== undefined) return known;
+    const frame = compress(chunk, { compressionLevel: 1 });
+    const run = [this.packs.length, this.#length, frame.length, chunk.length] as const;
+    this.#frames.push(frame);
+    this.#length += frame.length;
+    this.#known.set(digest, run);
+    return run;
+  }
+
+  /** Seals what is open once it is large enough. */
+  async settle(isLast: boolean): Promise<void> {
+    if (this.#length === 0 || (!isLast && this.#length < this.#packBytes)) return;
+    const sealed = await seal(RECIPIENT, Buffer.concat(this.#frames));
+    const sha256 = createHash('sha256').update(sealed).digest('hex');
+    put(this.#vault, OBJECTS.pack(sha256), sealed);
+    this.packs.push({ sha256, sizeBytes: sealed.length });
+    this.#frames = [];
+    this.#length = 0;
+  }
+}
+
+function put(vault: string, name: string, bytes: Uint8Array | string): void {
+  const path = join(vault, name);
+  mkdirSync(dirname(path), { recursive: true });
+  writeFileSync(path, bytes);
+}
+
+/** Runs that follow one another are one. */
+function append(runs: RunTuple[], run: RunTuple): void {
+  const last = runs.at(-1);
+  if (last !== undefined && last[0] === run[0] && last[1] + last[2] === run[1])
+    runs[runs.length - 1] = [last[0], last[1], last[2] + run[2], last[3] + run[3]];
+  else runs.push(run);
+}
+
+/**
+ * @param directory of the vault to be
+ * @param roots directories by the names of their roots; files whose names end with `.db` count as databases
+ */
+export async function makeSmallVault(
+  directory: string,
+  roots: Readonly<Record<string, string>>,
+  { chunkBytes = () => 1024 * 1024, packBytes = 16 * 1024 * 1024, xattrs = {}, hasStrangers }: SmallOptions = {},
+): Promise<SmallVault> {
+  const packer = new SmallPacker(directory, packBytes);
+  const databases: VaultManifestLine[] = [];
+  const lines: VaultManifestLine[] = [];
+  for (const [root, path] of Object.entries(roots).sort(([left], [right]) => compareBytes(left, right)))
+    for (const entry of await walkTree(path, { detectDatabases: false })) {
+      const attributes = xattrs[entry.path];
+      const { mode, uid, gid, mtimeNanos } = entry;
+      const place = {
+        root,
+        path: entry.path,
+        mode,
+        uid,
+        gid,
+        mtimeNanos,
+        ...(attributes === undefined ? {} : { xattrs: attributes }),
+      };
+      if (entry.kind === 'directory') {
+        lines.push({ directory: place });
+        continue;
+      }
+      const bytes = readFileSync(join(path, entry.path));
+      const runs: RunTuple[] = [];
+      const size = chunkBytes(entry.path);
+      for (let from = 0; from < bytes.length; from += size) {
+        if (hasStrangers === true) packer.add(Buffer.from(randomUUID()));
+        append(runs, packer.add(bytes.subarray(from, from + size)));
+        await packer.settle(false);
+      }
+      const isDatabase = entry.path.endsWith('.db');
+      if (isDatabase) databases.push(database(root, entry.path));
+      const sha256 = createHash('sha256').update(bytes).digest('hex');
+      const type = isDatabase ? 'database' : 'file';
+      lines.push({ file: { type, ...place, sizeBytes: bytes.length, sha256, runs } });
+    }
+  await packer.settle(true);
+  const { packs } = packer;
+  const written = await writeManifest(directory, [{ backup: BACKUP }, ...databases, ...lines], packs);
+  const { store, number, backupId } = BACKUP;
+  mkdirSync(join(directory, OBJECTS.backup(store, number)), { recursive: true });
+  copyFileSync(written.path, join(directory, OBJECTS.manifest(store, number, backupId)));
+  rmSync(written.path);
+  put(directory, OBJECTS.envelope(store, number), `${canonicalJson(envelopeOf(written, packs, written.totals))}\n`);
+  put(
+    directory,
+    OBJECTS.vault,
+    `${canonicalJson({ format: VAULT_FORMAT, keys: [{ number: 1, recipient: RECIPIENT }] })}\n`,
+  );
+  const person = join(directory, '.tmp-person');
+  put(directory, '.tmp-person', `${IDENTITY}\n`);
+  // One key pair will do for both: the person's and the vault's
+  put(directory, OBJECTS.key(1), await seal(RECIPIENT, Buffer.from(`${IDENTITY}\n`)));
+  return { directory, packs, identityFile: person };
+}
+
+/** What a restored tree has to have, by path: kind, mode, owner where `owners`, time, content. */
+export async function pictureOf(directory: string, owners: boolean): Promise<readonly unknown[]> {
+  const entries = await walkTree(directory, { detectDatabases: false });
+  return entries.map(({ path, kind, mode, uid, gid, mtimeNanos }) => ({
+    path,
+    kind,
+    mode,
+    mtimeNanos,
+    owner: owners ? `${uid}:${gid}` : '',
+    content:
+      kind === 'file'
+        ? createHash('sha256')
+            .update(readFileSync(join(directory, path)))
+            .digest('hex')
+        : '',
+  }));
+}
+
+export const sizeOf = (path: string): number => lstatSync(path).size;
