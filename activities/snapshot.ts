@@ -64,8 +64,7 @@ async function captureForVault(name: string, input: SnapshotInput, context: Step
   await assertNothingCondemned(place);
   return capture(room.controlDirectory, input, context, {
     quiesces: true,
-    sinkFor: (partial) =>
-      vaultSink({ room, grant: input.grant, vaultRoom, partial, rehash: input.rehash === true }),
+    sinkFor: (partial) => vaultSink({ room, grant: input.grant, vaultRoom, partial, rehash: input.rehash === true }),
   });
 }
 
@@ -236,7 +235,9 @@ function databasesToTake(all: readonly RootMembers[], sink: Sink): readonly Data
       const place = { root: root.definition.name, path: member.entry.path };
       const source = livePath(root, place.path);
       const live = liveStamp(source);
-      const asked = createHash('sha256').update(JSON.stringify(definitionOf(member))).digest('hex');
+      const asked = createHash('sha256')
+        .update(JSON.stringify(definitionOf(member)))
+        .digest('hex');
       const stamp = live === null ? '' : `${live} ${asked}`;
       const taken = sink.known({ ...place, stamp });
       const facts = sink.knownFacts({ ...place, stamp });

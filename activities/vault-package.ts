@@ -145,7 +145,9 @@ function* linesOfEntries({ input, capture, facts }: Parts): Generator<EntryLine,
     const ofType = function* (type: CapturedEntry['type']): Generator<CapturedEntry, void, undefined> {
       for (const entry of readEntries(input.partial)) if (entry.root === name && entry.type === type) yield entry;
     };
-    const databases: readonly CapturedEntry[] = facts.entries.filter(({ root }) => root === name).toSorted(comparePlaces);
+    const databases: readonly CapturedEntry[] = facts.entries
+      .filter(({ root }) => root === name)
+      .toSorted(comparePlaces);
     for (const entry of merged<CapturedEntry>([ofType('directory'), ofType('file'), databases.values()])) {
       const { runs, stamp: _, ...rest } = entry;
       if (rest.type === 'directory') {

@@ -19,7 +19,10 @@ export async function checkVault(
   const head = await readHead(vault, store, room.known(store), now());
   const newest = head === null ? `no backup of ${store} yet` : `backup ${head.number} of ${store} is the newest`;
   const found: Found[] = [
-    { state: 'good', what: `${settings.directory} is the vault that was given, trust ${vault.trust.number}, ${newest}` },
+    {
+      state: 'good',
+      what: `${settings.directory} is the vault that was given, trust ${vault.trust.number}, ${newest}`,
+    },
   ];
   if (settings.signingKeyFile === null)
     found.push({

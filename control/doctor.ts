@@ -98,7 +98,8 @@ export async function examineStore(
   }
   const { destination: place, vault } = definition.backup;
   if (place !== null) await check('destination', async () => checkDestination(place));
-  if (vault !== undefined) await check('vault', async () => checkVault({ definitionsDirectory, stateDirectory }, definition, vault));
+  if (vault !== undefined)
+    await check('vault', async () => checkVault({ definitionsDirectory, stateDirectory }, definition, vault));
   const { destination } = definition.rollback;
   if (destination !== null) await check('destination of rollbacks', async () => checkDestination(destination));
   await check('in use', async () => checkUsers(definition));

@@ -60,11 +60,12 @@ async function sourceOf(host: HostDirectories, vaultRoom: VaultRoom, reference: 
         const sizeBytes = await place.sizeOf(name);
         if (sizeBytes === null) throw new Stop('vault_object_missing', `${name} is missing`, { object: name });
         if (sizeBytes !== fact.sizeBytes)
-          throw new Stop('vault_invalid', `${name} has ${sizeBytes} bytes, and not ${fact.sizeBytes}`, { object: name });
+          throw new Stop('vault_invalid', `${name} has ${sizeBytes} bytes, and not ${fact.sizeBytes}`, {
+            object: name,
+          });
       }
     },
-    extract: (files, targetOf, options) =>
-      unpackFiles(jobs(files, targetOf), { ...options, place, packs, identities }),
+    extract: (files, targetOf, options) => unpackFiles(jobs(files, targetOf), { ...options, place, packs, identities }),
     async check(files, options) {
       const faults: { readonly file: string; readonly code: string }[] = [];
       let first: Stop | null = null;

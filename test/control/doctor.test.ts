@@ -124,6 +124,7 @@ test('a root that does not exist is told as that, with what brings it back', asy
       roots: { data: { path, trees: [{}] }, more: { path: `${path}2`, trees: [{}] } },
     })),
     NOWHERE,
+    NOWHERE,
   );
   expect(of(found, 'root data')).toMatchObject([
     {

@@ -148,7 +148,7 @@ export class TestStore {
       hooks: Object.fromEntries(
         hooks.map((name) => [name, { argv: ['/bin/sh', script], timeoutSeconds: hookTimeoutSeconds }]),
       ),
-      backup: { destination: this.destination, ...backup },
+      backup: { ...(backup?.vault === undefined && { destination: this.destination }), ...backup },
       ...(gates === undefined ? {} : { gates }),
       ...(rollback === undefined ? {} : { rollback }),
       ...(schedules === undefined ? {} : { schedules }),
