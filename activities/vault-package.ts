@@ -51,7 +51,7 @@ export async function publishInVault(name: string, input: PackageInput, context:
   const { vaultRoom, facts } = parts;
   const { place } = vaultRoom.vault;
   const { store } = room.definition;
-  const before = await readHead(vaultRoom.vault, store, vaultRoom.known(store), now());
+  const before = await readHead(vaultRoom.vault, store, await vaultRoom.known(store), now());
   const line = await backupLine(parts, context, (before?.number ?? 0) + 1);
   const written = await writeManifest(parts, line);
   const envelope = envelopeOf(parts, line, written, before);

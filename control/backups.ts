@@ -22,7 +22,7 @@ export async function listBackups(
   const { vault } = backup;
   if (vault === undefined) return listArtefacts(placeOfBackups(definition), store);
   const room = await openVaultRoom(directories, vault);
-  const { entries } = await readChain(room.vault, store, { now: now(), known: room.known(store) });
+  const { entries } = await readChain(room.vault, store, { now: now(), known: await room.known(store) });
   return entries.map((entry) => entryOf(vault, store, entry));
 }
 
@@ -36,7 +36,7 @@ export async function newestBackup(
   if (vault === undefined) return newestArtefact(placeOfBackups(definition), store);
   try {
     const room = await openVaultRoom(directories, vault);
-    const head = await readHead(room.vault, store, room.known(store), now());
+    const head = await readHead(room.vault, store, await room.known(store), now());
     return head === null ? null : entryOf(vault, store, { ...head, stop: null });
   } catch (error) {
     if (!(error instanceof Stop)) throw error;

@@ -4,11 +4,10 @@ import { loadVaultSettings } from '../definitions/vaults.js';
 import type { StoreDefinition } from '../domain/definition.js';
 import { Stop } from '../domain/stop.js';
 import type { VaultSettings } from '../domain/vault.js';
-import { ensureDirectory } from '../files/durable.js';
 import { directoryPlace } from '../vault/directory-place.js';
 import type { Head } from '../vault/envelopes.js';
 import { readIdentities, vaultIdentities } from '../vault/keys.js';
-import { readSeen, remember } from '../vault/seen.js';
+import { seenOf } from '../vault/seen.js';
 import { openVault } from '../vault/trust.js';
 import type { OpenVault } from '../vault/trust.js';
 
@@ -23,7 +22,7 @@ export interface VaultRoom {
   /** Of the dedup index; its directory exists. */
   readonly indexPath: string;
   /** The newest backup of a store that this host knows. */
-  readonly known: (store: string) => Head | null;
+  readonly known: (store: string) => Promise<Head | null>;
   /** Remembers a backup that this host has made, restored or verified. */
   readonly remember: (store: string, head: Head) => Promise<void>;
 }
@@ -37,18 +36,17 @@ export async function openVaultRoom(
   name: string,
 ): Promise<VaultRoom> {
   const settings = await loadVaultSettings(definitionsDirectory, name);
-  const directory = join(stateDirectory, 'vaults', settings.vault);
-  const seenPath = join(directory, 'seen.json');
-  const seen = await readSeen(seenPath);
-  const vault = await openVault(directoryPlace(settings.directory), settings, { trustSeen: seen.trust });
-  await ensureDirectory(directory, 0o700);
-  await remember(seenPath, { trust: vault.trust.number });
+  const vaults = join(stateDirectory, 'vaults');
+  const seen = seenOf(vaults, settings.vault);
+  const vault = await openVault(directoryPlace(settings.directory), settings, { trustSeen: await seen.trust() });
+  const { number, sha256 } = vault.trust;
+  await seen.sawTrust({ number, sha256 });
   return {
     settings,
     vault,
-    indexPath: join(directory, 'index.db'),
-    known: (store) => seen.heads[store] ?? null,
-    remember: (store, head) => remember(seenPath, { store, head }),
+    indexPath: join(vaults, settings.vault, 'index.db'),
+    known: (store) => seen.head(store),
+    remember: (store, head) => seen.sawHead(store, head),
   };
 }
 

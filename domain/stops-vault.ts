@@ -65,6 +65,12 @@ export const VAULT_STOPS = {
     safe: NOTHING_CHANGED,
     remedy: 'remove the file that the details name: the next backup is a full one',
   },
+  seen_corrupt: {
+    title: 'what this host remembers of a vault is damaged',
+    exit: 74,
+    safe: NOTHING_CHANGED,
+    remedy: 'compare the vault with a recovery kit, then remove the file that the details name',
+  },
   chain_moved: {
     title: 'another backup of the store took the number first',
     exit: 75,

@@ -27,9 +27,15 @@ export interface VaultPin {
   readonly admin: string;
 }
 
-/** What the admin key says, as of one number. */
-export interface Trust {
+/** A trust by which a host knows what is newer. */
+export interface TrustSeen {
   readonly number: number;
+  /** Of its digests, lower-case hex: two of one number are not the same, even if the admin key signed both. */
+  readonly sha256: string;
+}
+
+/** What the admin key says, as of one number. */
+export interface Trust extends TrustSeen {
   readonly createdAt: string;
   /** From number 1 on; the last one serves new packs and manifests. */
   readonly keys: readonly VaultKey[];
@@ -58,24 +64,25 @@ export function currentKey({ trust }: OpenVault): VaultKey {
 
 /**
  * Opens a vault: Reading, steps 1 and 2.
- * @param seen `trustSeen`: the highest number of trust that this host has ever believed; null: none
+ * @param seen `trustSeen`: the newest trust that this host has ever believed; null: none
  * @throws Stop vault_missing, vault_invalid, vault_newer, vault_differs, vault_object_missing, vault_object_foreign,
  * signature_invalid, signer_unknown, trust_rewound
  */
 export async function openVault(
   place: Place,
   pin: VaultPin,
-  { trustSeen }: { readonly trustSeen: number | null },
+  { trustSeen }: { readonly trustSeen: TrustSeen | null },
 ): Promise<OpenVault> {
   const description = await readDescription(place, pin);
   const trust = await readTrust(place, description);
-  if (trust.number < (trustSeen ?? 0))
-    throw new Stop('trust_rewound', `the vault offers trust ${trust.number}, and this host has seen ${trustSeen}`, {
-      vault: place.location,
-      number: trust.number,
-      seen: trustSeen,
-    });
+  if (trustSeen !== null) assertNotRewound(place, trust, trustSeen);
   return { place, description, trust };
+}
+
+function assertNotRewound({ location }: Place, { number, sha256 }: Trust, seen: TrustSeen): void {
+  if (number > seen.number || (number === seen.number && sha256 === seen.sha256)) return;
+  const what = number === seen.number ? `another trust ${number} than` : `trust ${number}, older than`;
+  throw new Stop('trust_rewound', `the vault offers ${what} this host has seen`, { vault: location, number, seen });
 }
 
 async function readDescription(place: Place, pin: VaultPin): Promise<VaultDescription> {
@@ -157,7 +164,7 @@ async function readTrustOf(
     const store = DEFINITION.exec(file)?.[1];
     return store === undefined ? [] : [[store, text(file)] as const];
   });
-  return toTrust(about, {
+  return toTrust(about, sha256Of(digests), {
     allowedSigners: text('allowed_signers'),
     revokedKeys: text('revoked_keys'),
     definitions: new Map(definitions),
@@ -178,9 +185,9 @@ async function isAbandoned(
   }
 }
 
-function toTrust({ number, createdAt, keys }: TrustDescription, texts: TrustTexts): Trust {
+function toTrust({ number, createdAt, keys }: TrustDescription, sha256: string, texts: TrustTexts): Trust {
   const { allowedSigners, revokedKeys } = texts;
-  return { number, createdAt, keys, ...texts, signers: parseSigners(allowedSigners, revokedKeys) };
+  return { number, sha256, createdAt, keys, ...texts, signers: parseSigners(allowedSigners, revokedKeys) };
 }
 
 function textOf(directory: string, file: string, bytes: Uint8Array | undefined): string {
@@ -307,13 +314,13 @@ async function writeTrust(
   texts: TrustTexts,
   { adminKeyFile }: AdminAct,
 ): Promise<Trust> {
-  const trust = toTrust(about, texts);
-  const [ignored] = trust.signers.ignored;
-  if (ignored !== undefined)
-    throw new Stop('usage', `line ${ignored.line} of allowed_signers would not count: ${ignored.why}`, ignored);
   const directory = OBJECTS.trust(about.number);
   const files = filesOf(about, texts);
   const digests = Buffer.from(files.map(([file, bytes]) => `${sha256Of(bytes)}  ${file}\n`).join(''));
+  const trust = toTrust(about, sha256Of(digests), texts);
+  const [ignored] = trust.signers.ignored;
+  if (ignored !== undefined)
+    throw new Stop('usage', `line ${ignored.line} of allowed_signers would not count: ${ignored.why}`, ignored);
   const name = `${directory}/digests`;
   // Signed first: a key that can't sign leaves nothing begun
   const signature = await signAsAdmin(name, digests, { adminKeyFile, admin });
