@@ -16,7 +16,7 @@
 # Exit status: 0 restored; 1 something is wrong, and nothing was moved into place; 2 usage; 3 restored, but for some
 # owners, modes or times.
 #
-# coreutils: chmod chown dd id ls mkdir mktemp mv rm sha256sum sort sync tac touch wc
+# coreutils: chmod chown dd id ls mkdir mktemp mv rm sha256sum sort sync tac touch
 # The format: docs/vault-format.md of holdfast, "Vault format 1".
 set -eu
 LC_ALL=C

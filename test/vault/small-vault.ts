@@ -1,7 +1,7 @@
 // A vault of one store, written by hand from a tree: what recover.sh reads, with packs as small and as shared as a test
 // wants them.
 import { createHash, randomUUID } from 'node:crypto';
-import { copyFileSync, lstatSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { compress } from 'zstd-napi';
 import { canonicalJson } from '../../domain/canonical.js';
@@ -26,6 +26,8 @@ export interface SmallOptions {
   readonly packBytes?: number;
   /** Extended attributes to write down, by path. */
   readonly xattrs?: Readonly<Record<string, Readonly<Record<string, string>>>>;
+  /** What a manifest says instead. */
+  readonly alter?: (line: VaultManifestLine) => VaultManifestLine;
   /** Chunks that no backup has, before each one, as others leave them. */
   readonly hasStrangers?: boolean;
 }
@@ -89,7 +91,13 @@ function append(runs: RunTuple[], run: RunTuple): void {
 export async function makeSmallVault(
   directory: string,
   roots: Readonly<Record<string, string>>,
-  { chunkBytes = () => 1024 * 1024, packBytes = 16 * 1024 * 1024, xattrs = {}, hasStrangers }: SmallOptions = {},
+  {
+    chunkBytes = () => 1024 * 1024,
+    packBytes = 16 * 1024 * 1024,
+    xattrs = {},
+    hasStrangers,
+    alter = (line) => line,
+  }: SmallOptions = {},
 ): Promise<SmallVault> {
   const packer = new SmallPacker(directory, packBytes);
   const databases: VaultManifestLine[] = [];
@@ -127,7 +135,7 @@ export async function makeSmallVault(
     }
   await packer.settle(true);
   const { packs } = packer;
-  const written = await writeManifest(directory, [{ backup: BACKUP }, ...databases, ...lines], packs);
+  const written = await writeManifest(directory, [{ backup: BACKUP }, ...databases, ...lines.map(alter)], packs);
   const { store, number, backupId } = BACKUP;
   mkdirSync(join(directory, OBJECTS.backup(store, number)), { recursive: true });
   copyFileSync(written.path, join(directory, OBJECTS.manifest(store, number, backupId)));
@@ -162,5 +170,3 @@ export async function pictureOf(directory: string, owners: boolean): Promise<rea
         : '',
   }));
 }
-
-export const sizeOf = (path: string): number => lstatSync(path).size;
