@@ -31,6 +31,13 @@ export interface CapturedDatabase extends Metadata, Partial<CapturedInVault> {
 /** By `<root>/<path>`: ManifestDatabase.liveStamp. */
 export type LiveStamps = Readonly<Record<string, string | null>>;
 
+/** As a manifest has it. */
+export function fileEntryOf(captured: CapturedDatabase): FileEntry {
+  const { root, path, sizeBytes, sha256, mode, uid, gid, mtimeNanos, xattrs } = captured;
+  const metadata = { mode, uid, gid, mtimeNanos, ...(xattrs !== undefined && { xattrs }) };
+  return { type: 'database', root, path, sizeBytes, sha256, ...metadata };
+}
+
 export interface Capture {
   readonly backupId: string;
   readonly createdAt: string;

@@ -8,12 +8,12 @@ import { treeOf } from '../control/store-room.js';
 
 import type { DatabaseDefinition } from '../domain/definition.js';
 import { assertForeignKeys } from '../domain/foreign-keys.js';
-import type { FileEntry, Manifest, ManifestDatabase } from '../domain/manifest.js';
+import type { Manifest, ManifestDatabase } from '../domain/manifest.js';
 import type { RestorePlan } from '../domain/plan.js';
 import { syncFilesystem } from '../files/durable.js';
 import { checkDatabase } from '../sqlite/check.js';
 import { applicationOf } from './application.js';
-import { readCapture, writeFacts } from './capture.js';
+import { fileEntryOf, readCapture, writeFacts } from './capture.js';
 import { readPlannedBackup } from './planned.js';
 import { UNLISTED, factsRequest } from './members.js';
 import { listedDefinition } from './members.js';
@@ -67,10 +67,7 @@ export async function checkCapture(
       return { root, path, integrityCheckedAt: verdict ?? now(), liveStamp: stamp, ...facts };
     }),
   );
-  const entries = capture.databases.map(({ runs: _, stamp: __, facts: ___, ...captured }): FileEntry => ({
-    type: 'database',
-    ...captured,
-  }));
+  const entries = capture.databases.map(fileEntryOf);
   await writeFacts(input.partial, {
     databases: checked,
     entries,

@@ -91,10 +91,13 @@ async function hashAll(
   await hashEach(jobs, reporting(context, files));
 }
 
-function reporting({ report, signal }: StepContext, files: readonly FileEntry[]): ReadOptions {
+function reporting(context: StepContext, files: readonly FileEntry[]): ReadOptions {
   const bytesTotal = files.reduce((sum, entry) => sum + entry.sizeBytes, 0);
-  report({ phase: 'hash', bytesTotal, filesTotal: files.length });
-  return { signal, onProgress: (bytesDone, filesDone) => report({ bytesDone, filesDone }) };
+  context.report({ phase: 'hash', bytesTotal, filesTotal: files.length });
+  return {
+    signal: context.signal,
+    onProgress: (bytesDone, filesDone) => context.report({ bytesDone, filesDone }),
+  };
 }
 
 /**

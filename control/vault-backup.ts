@@ -27,7 +27,10 @@ export async function resolveVaultBackup(
   reference: string,
 ): Promise<BackupSource> {
   const vaultRoom = await openVaultRoom(host, vault);
-  const number = await findInVault(vaultRoom.vault, store, reference, { now: now(), known: await vaultRoom.known(store) });
+  const number = await findInVault(vaultRoom.vault, store, reference, {
+    now: now(),
+    known: await vaultRoom.known(store),
+  });
   return sourceOf(host, vaultRoom, { vault, store, number });
 }
 

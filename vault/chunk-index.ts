@@ -1,8 +1,8 @@
 // The index: which chunks a vault is known to hold, and what was last written of each file, so that neither is read or
 // written again. A SQLite file of this host, outside the vault; without it the next backup is a full one. Every row carries a
 // checksum that binds it to the vault (docs/vault-format.md "The index").
-import { createHash } from 'node:crypto';
 import { chmodSync } from 'node:fs';
+import { crc32 } from 'node:zlib';
 import Database from 'better-sqlite3';
 import { Stop } from '../domain/stop.js';
 import type { ObjectFact, RunTuple } from '../domain/vault.js';
@@ -35,9 +35,9 @@ export interface FilePlace {
 
 const SCHEMA = `
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE pack (number INTEGER PRIMARY KEY, sha256 TEXT NOT NULL, sizeBytes INTEGER NOT NULL, pendingOf TEXT, mark BLOB NOT NULL);
-CREATE TABLE chunk (sha256 BLOB PRIMARY KEY, pack INTEGER NOT NULL, offset INTEGER NOT NULL, length INTEGER NOT NULL, size INTEGER NOT NULL, mark BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE file (store TEXT NOT NULL, root TEXT NOT NULL, path TEXT NOT NULL, stamp TEXT NOT NULL, sha256 TEXT NOT NULL, sizeBytes INTEGER NOT NULL, runs TEXT NOT NULL, facts TEXT NOT NULL, mark BLOB NOT NULL, PRIMARY KEY (store, root, path)) WITHOUT ROWID;
+CREATE TABLE pack (number INTEGER PRIMARY KEY, sha256 TEXT NOT NULL, sizeBytes INTEGER NOT NULL, pendingOf TEXT, mark INTEGER NOT NULL);
+CREATE TABLE chunk (sha256 BLOB PRIMARY KEY, pack INTEGER NOT NULL, offset INTEGER NOT NULL, length INTEGER NOT NULL, size INTEGER NOT NULL, mark INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE file (store TEXT NOT NULL, root TEXT NOT NULL, path TEXT NOT NULL, stamp TEXT NOT NULL, sha256 TEXT NOT NULL, sizeBytes INTEGER NOT NULL, runs TEXT NOT NULL, facts TEXT NOT NULL, mark INTEGER NOT NULL, PRIMARY KEY (store, root, path)) WITHOUT ROWID;
 `;
 
 /** Looks chunks up, and nothing else: each thread has one of its own. */
@@ -58,11 +58,11 @@ export class ChunkLookup {
 
   /** @throws Stop index_corrupt */
   find(sha256: Uint8Array): ChunkPlace | null {
-    const row = translating(this.#path, () => this.#get.get(sha256)) as [...ChunkPlace, Buffer] | undefined;
+    const row = translating(this.#path, () => this.#get.get(sha256)) as [...ChunkPlace, number] | undefined;
     if (row === undefined) return null;
     const [pack, offset, length, size, mark] = row;
     const place = [pack, offset, length, size] as const;
-    if (!markOf(this.#vault, sha256, ...place).equals(mark)) throw corrupt(this.#path, 'a chunk does not check');
+    if (markOf(this.#vault, sha256, ...place) !== mark) throw corrupt(this.#path, 'a chunk does not check');
     return place;
   }
 
@@ -113,12 +113,16 @@ export class ChunkIndex {
 
   /** The packs that may be reused, by number. */
   packs(): ReadonlyMap<number, ObjectFact> {
-    const rows = this.#all('SELECT number, sha256, sizeBytes, mark FROM pack WHERE pendingOf IS NULL');
+    const rows = this.#all('SELECT number, sha256, sizeBytes, mark FROM pack WHERE pendingOf IS NULL') as readonly [
+      number,
+      string,
+      number,
+      number,
+    ][];
     return new Map(
       rows.map(([number, sha256, sizeBytes, mark]) => {
-        if (!markOf(this.#vault, number, sha256, sizeBytes).equals(mark as Buffer))
-          throw corrupt(this.path, 'a pack does not check');
-        return [number as number, { sha256: sha256 as string, sizeBytes: sizeBytes as number }];
+        if (markOf(this.#vault, number, sha256, sizeBytes) !== mark) throw corrupt(this.path, 'a pack does not check');
+        return [number, { sha256, sizeBytes }];
       }),
     );
   }
@@ -203,11 +207,11 @@ export class ChunkIndex {
       .raw(true);
     const statement = this.#fileOf;
     const row = translating(this.path, () => statement.get(store, root, path)) as
-      | [string, string, number, string, string, Buffer]
+      | [string, string, number, string, string, number]
       | undefined;
     if (row === undefined) return null;
     const [stamp, sha256, sizeBytes, runs, facts, mark] = row;
-    if (!markOf(this.#vault, store, root, path, stamp, sha256, sizeBytes, runs, facts).equals(mark))
+    if (markOf(this.#vault, store, root, path, stamp, sha256, sizeBytes, runs, facts) !== mark)
       throw corrupt(this.path, 'a file does not check');
     return { stamp, sha256, sizeBytes, runs: JSON.parse(runs) as RunTuple[], facts };
   }
@@ -259,13 +263,11 @@ export class ChunkIndex {
   }
 }
 
-function markOf(vault: string, ...values: readonly unknown[]): Buffer {
-  const hash = createHash('sha256').update(vault);
-  for (const value of values) {
-    hash.update('\0');
-    hash.update(value instanceof Uint8Array ? value : String(value));
-  }
-  return hash.digest().subarray(0, 8);
+/** Tells a damaged row, and one of another vault; nobody is kept from forging one, who could as well write to the store. */
+function markOf(vault: string, ...values: readonly (string | number | Uint8Array)[]): number {
+  let mark = crc32(vault);
+  for (const value of values) mark = crc32(value instanceof Uint8Array ? value : `\0${value}`, mark);
+  return mark;
 }
 
 function corrupt(path: string, why: string, cause?: unknown): Stop {

@@ -31,7 +31,8 @@ export function directoryPlace(root: string): Place {
     try {
       const file = await open(path, 'wx', OBJECT_MODE);
       try {
-        await file.writeFile(bytes);
+        // writeFile writes half a mebibyte at a time
+        for (let written = 0; written < bytes.length;) written += (await file.write(bytes, written)).bytesWritten;
         if (isDurable) await file.sync();
       } finally {
         await file.close();
@@ -130,7 +131,11 @@ export function directoryPlace(root: string): Place {
         await copyFile(path, temporary, constants.COPYFILE_EXCL);
         await chmod(temporary, OBJECT_MODE);
         const file = await open(temporary, 'r');
-        await file.sync().finally(() => file.close());
+        try {
+          await file.sync();
+        } finally {
+          await file.close();
+        }
       });
       return linkNew(temporary, name);
     },

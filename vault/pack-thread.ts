@@ -1,7 +1,7 @@
 // The thread side of vault/packer.ts: reads each byte once, cuts it into chunks, leaves out those that the vault has, and
 // compresses, packs and seals the others. Chunks of databases and of other files get packs of their own
 // (docs/vault-format.md "Packs").
-import { createHash } from 'node:crypto';
+import { createHash, hash } from 'node:crypto';
 import { closeSync, fstatSync, readSync } from 'node:fs';
 import { parentPort, workerData } from 'node:worker_threads';
 import binding from 'zstd-napi/binding.js';
@@ -120,7 +120,7 @@ class OpenPack {
     const buffer = await freeBuffer();
     const sealed = Buffer.from(buffer);
     const sizeBytes = sealInto(sealed, await makeHeader(recipient), this.#plain.subarray(0, this.#used));
-    const sha256 = createHash('sha256').update(sealed.subarray(0, sizeBytes)).digest('hex');
+    const sha256 = hash('sha256', sealed.subarray(0, sizeBytes), 'hex');
     const chunks = Uint8Array.from(Buffer.concat(this.#rows));
     say({ pack: { number: this.#number, sha256, sizeBytes, buffer, chunks } }, [buffer, chunks.buffer]);
     this.#used = 0;
@@ -176,7 +176,7 @@ async function packBytes(job: PackJob, descriptor: number): Promise<PackResult> 
     // What is one chunk is hashed once
     const isOneChunk = sizeBytes === 0 && bytes.length <= chunkBytes && bytes.length < block.length;
     if (isOneChunk) {
-      const digest = createHash('sha256').update(bytes).digest();
+      const digest = hash('sha256', bytes, 'buffer');
       if (bytes.length > 0) runs.add(await placeOf(job.kind, digest, bytes));
       count(job, bytes.length);
       return { sha256: digest.toString('hex'), sizeBytes: bytes.length, runs: runs.list };
@@ -184,7 +184,7 @@ async function packBytes(job: PackJob, descriptor: number): Promise<PackResult> 
     whole.update(bytes);
     for (let at = 0; at < bytes.length; at += chunkBytes) {
       const chunk = bytes.subarray(at, at + chunkBytes);
-      runs.add(await placeOf(job.kind, createHash('sha256').update(chunk).digest(), chunk));
+      runs.add(await placeOf(job.kind, hash('sha256', chunk, 'buffer'), chunk));
     }
     sizeBytes += bytes.length;
     count(job, bytes.length);
@@ -211,7 +211,7 @@ function count({ kind }: PackJob, bytes: number): void {
 
 /** Where the vault has a chunk, or will have it. Awaited only where a pack was full. */
 function placeOf(kind: PackJob['kind'], sha256: Buffer, chunk: Buffer): ChunkPlace | Promise<ChunkPlace> {
-  const before = recent.find(sha256) ?? reusableOnly(known.find(sha256));
+  const before = recent.find(sha256) ?? (mayReuse.size > 0 ? reusableOnly(known.find(sha256)) : null);
   if (before !== null && before[3] === chunk.length) return before;
   const pack = open[kind];
   const place = pack.add(sha256, chunk);

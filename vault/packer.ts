@@ -139,7 +139,7 @@ export class Packer {
   /** Ends the threads, whatever they do. */
   async close(): Promise<void> {
     Atomics.store(this.#counters, 2, 1n);
-    await Promise.allSettled([...this.#writes]);
+    await Promise.allSettled(this.#writes);
     await Promise.all(this.#threads.map((thread) => thread.end()));
   }
 

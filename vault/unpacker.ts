@@ -100,13 +100,19 @@ async function run(
     const lanes = Math.max(2, Math.min(THREADS_MAX, availableParallelism()));
     const outcomes = await Promise.allSettled(Array.from({ length: lanes }, lane));
     report();
-    const failures = outcomes.flatMap((outcome) => (outcome.status === 'rejected' ? [outcome.reason as unknown] : []));
-    const told = failures.find((error) => !(error instanceof Stop && error.code === 'cancelled')) ?? failures[0];
-    if (told !== undefined) throw told;
+    throwFirst(outcomes);
   } finally {
     clearInterval(timer);
     signal?.removeEventListener('abort', giveUp);
   }
+}
+
+/** A refusal ends the other lanes; theirs is then `cancelled` and not the one to tell. */
+function throwFirst(outcomes: readonly PromiseSettledResult<void>[]): void {
+  const failures = outcomes.flatMap((outcome) => (outcome.status === 'rejected' ? [outcome.reason as unknown] : []));
+  const told = failures.find((error) => !(error instanceof Stop && error.code === 'cancelled')) ?? failures[0];
+  if (told instanceof Error) throw told;
+  if (told !== undefined) throw new Error('a thread failed', { cause: told });
 }
 
 async function localPacks(
