@@ -4,7 +4,7 @@ import type { ObjectFact, RunTuple } from '../../domain/vault.js';
 import { ChunkIndex } from '../../vault/chunk-index.js';
 import { directoryPlace } from '../../vault/directory-place.js';
 import { Packer } from '../../vault/packer.js';
-import type { PackJob } from '../../vault/packer.js';
+import type { PackJob, PackResult } from '../../vault/packer.js';
 import { temporaryDirectory } from '../files/temporary.js';
 import { RECIPIENT } from './manifest-lines.js';
 
@@ -22,7 +22,10 @@ export async function packReally(directory: string, jobs: readonly PackJob[]): P
   const place = directoryPlace(directory);
   const packer = new Packer({ place, vault: VAULT, recipient: RECIPIENT, index, store: 'shop' });
   try {
-    const results = await packer.pack(jobs);
+    const results: PackResult[] = [];
+    await packer.packEach(jobs, {}, (nth, result) => {
+      results[nth] = result;
+    });
     await packer.finish();
     const numbers = [...new Set(results.flatMap(({ runs }) => runs.map(([number]) => number)))];
     const packs: ObjectFact[] = [];
