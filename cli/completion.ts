@@ -1,6 +1,7 @@
 // Completion in shells: the script that a shell loads (shells/), and the answers that the script asks for. What is
 // offered is inserted into a line that a person then sends off, maybe as root: see SAFE.
 import { readFileSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
 import type { Command, Option } from 'commander';
 import { definitionsDirectory } from '../client/host-settings.js';
 import { Stop } from '../domain/stop.js';
@@ -96,17 +97,20 @@ const placeholderOf = ({ flags }: Option): string => /[<[]([\w-]+)/.exec(flags)?
 
 /** By the name of an argument, which means the same in all commands. */
 async function known(argument: string, given: readonly string[]): Promise<readonly Candidate[] | typeof FILES_WANTED> {
-  if (argument === 'directory' || argument === 'files') return FILES_WANTED;
+  if (argument === 'directory' || argument === 'file' || argument === 'files') return FILES_WANTED;
   if (argument === 'store' || argument === 'stores') return storeNames().map((store) => [store]);
+  if (argument === 'vault') return namesIn(join(definitionsDirectory(), 'vaults')).map((vault) => [vault]);
   const [store] = given;
   if (argument !== 'backup' || store === undefined || !storeNames().includes(store)) return [];
   return (await backupsOf(store)).map((backup) => [backup]);
 }
 
-/** Nothing where they can't be read. */
-function storeNames(): readonly string[] {
+const storeNames = (): readonly string[] => namesIn(definitionsDirectory());
+
+/** Of the files in YAML of a directory. Nothing where they can't be read. */
+function namesIn(directory: string): readonly string[] {
   try {
-    const names = readdirSync(definitionsDirectory()).filter((name) => name.endsWith('.yaml'));
+    const names = readdirSync(directory).filter((name) => name.endsWith('.yaml'));
     return names.map((name) => name.slice(0, -'.yaml'.length)).sort();
   } catch (error) {
     if ((error as NodeJS.ErrnoException).syscall !== undefined) return [];

@@ -20,6 +20,8 @@ export const ENVIRONMENT: readonly (readonly [name: string, lines: readonly stri
   ],
   ['HOLDFAST_HOST', ['name of this host (default: its host name)']],
   ['HOLDFAST_REQUESTED_BY', ['who asks, in manifests and the audit log', '(default: the user, or who called sudo)']],
+  ['HOLDFAST_IDENTITY_FILE', ['age identities for reading a vault, instead of', 'those in its settings']],
+  ['HOLDFAST_IDENTITY_COMMAND', ['prints them: an absolute path, or a JSON list', 'of it and its arguments']],
   ['HOLDFAST_LOG_LEVEL', ['of engine and worker: debug, info, warn, error']],
   ['HOLDFAST_TEMPORAL_BINARY', ['the `temporal` to use for the embedded engine']],
   [

@@ -315,10 +315,10 @@ export const STOPS = {
     remedy: 'give the worker of each machine a HOLDFAST_HOST of its own, and end the one that has the wrong one',
   },
   definition_missing: {
-    title: 'there is no definition of this store',
+    title: 'there is no definition of this store, or no settings of this vault',
     exit: 78,
     safe: 'nothing was started',
-    remedy: 'put <store>.yaml into the definitions directory',
+    remedy: 'put the file that is missing into the directory; `holdfast init` and `holdfast keys init` write new ones',
   },
   definition_invalid: {
     title: 'the store definition is malformed',

@@ -44,7 +44,8 @@ async function sealIdentity(identity: string, recipients: readonly string[]): Pr
 
 /**
  * Seals the identity of a vault key to these people, and to no others, in the place of those so far.
- * @param identities of a person to whom it is sealed now
+ * @param identities of a person to whom it is sealed now, and who stays among them: nobody is cut off by a slip, and a
+ * recipient that was mistyped doesn't seal the vault for ever
  * @throws Stop usage, vault_sealed, vault_invalid, vault_object_missing
  */
 export async function rewrap(
@@ -63,6 +64,11 @@ export async function rewrap(
   if (key === undefined) throw new Stop('usage', `the vault has no key ${number}`, { number });
   const identity = await openVaultKey(opened, key, identities);
   if (identity === null) throw sealed([key]);
+  const own = await Promise.all(identities.map((each) => identityToRecipient(each)));
+  if (!own.some((recipient) => recipients.includes(recipient)))
+    throw new Stop('usage', 'none of the recipients is your own: who takes your place does this, without yours', {
+      own,
+    });
   await opened.place.replace(OBJECTS.key(number), await sealIdentity(identity, recipients));
 }
 

@@ -79,6 +79,22 @@ export function judge({ signers, revoked }: Signers, { principal, namespace, fin
     : 'signer_expired';
 }
 
+/**
+ * A line of allowed_signers.
+ * @param publicKey `<type> <base64>`
+ * @param until `YYYY-MM-DD`, the last day on which it is not yet expired; null: for ever
+ * @throws Stop usage where the principal is none, or the day
+ */
+export function signerLine(principal: string, namespace: string, publicKey: string, until: string | null): string {
+  if (!isPrincipal(principal))
+    throw new Stop('usage', `${JSON.stringify(principal)} is no name of a host or person`, { principal });
+  const validBefore = until === null ? '' : `,valid-before="${until.replaceAll('-', '')}235959Z"`;
+  const line = `${principal} namespaces="${namespace}"${validBefore} ${publicKey}\n`;
+  if ((until !== null && !/^\d{4}-\d\d-\d\d$/.test(until)) || parseSigners(line, '').signers.length !== 1)
+    throw new Stop('usage', `${until} is no day: YYYY-MM-DD`, { until });
+  return line;
+}
+
 function linesOf(text: string): readonly { readonly line: number; readonly text: string }[] {
   return text
     .split('\n')

@@ -89,6 +89,11 @@ export function parsePublicKey(line: string): Buffer | null {
   return key;
 }
 
+/** `<type> <base64>`, as public key files have it. */
+export function publicKeyText(key: Buffer): string {
+  return `${keyTypeOf(key) ?? ''} ${key.toString('base64')}`;
+}
+
 function keyTypeOf(key: Buffer): string | null {
   const type = readerOf(key).text().toString('latin1');
   return /^[a-z0-9@.-]+$/.test(type) && !type.includes('-cert-') ? type : null;

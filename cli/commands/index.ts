@@ -6,6 +6,7 @@ import { completionCommand } from './completion.js';
 import { configCommand } from './config.js';
 import { doctorCommand } from './doctor.js';
 import { initCommand } from './init.js';
+import { keysCommand } from './keys.js';
 import { listCommand } from './list.js';
 import { lockCommand } from './lock.js';
 import { planCommand } from './plan.js';
@@ -37,5 +38,6 @@ export const COMMANDS: readonly (() => Command)[] = [
   cancelCommand,
   scheduleCommand,
   lockCommand,
+  keysCommand,
   completionCommand,
 ];

@@ -6,12 +6,11 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type { Stop } from '../../domain/stop.js';
 import { OBJECTS } from '../../domain/vault.js';
-import { seal } from '../../vault/age-file.js';
-import { openHeader } from '../../vault/age-file.js';
+import { openHeader, seal as sealBytes } from '../../vault/age-file.js';
 import { readIdentities, rewrap, vaultIdentities } from '../../vault/keys.js';
 import { currentKey } from '../../vault/trust.js';
 import { makePerson, makeTrustRoom, refusal, temporaryDirectory } from './trust-room.js';
-import type { TrustRoom } from './trust-room.js';
+import type { Person, TrustRoom } from './trust-room.js';
 
 const NONE = { identityFile: null, identityCommand: null };
 const keyPath = (room: TrustRoom): string => join(room.directory, 'vault', OBJECTS.key(1));
@@ -20,7 +19,7 @@ describe('the identity of a vault key', () => {
   test('is opened by a person to whom it is sealed, and opens what is sealed to the vault', async () => {
     const room = await makeTrustRoom();
     const [identity = ''] = await vaultIdentities(room.vault, [room.person.identity]);
-    const sealed = await seal(currentKey(room.vault).recipient, Buffer.from('a pack'));
+    const sealed = await sealBytes(currentKey(room.vault).recipient, Buffer.from('a pack'));
     await openHeader('pack', sealed, [identity]);
     expect(execFileSync('age-keygen', ['-y'], { input: identity, encoding: 'utf8' }).trim()).toBe(
       currentKey(room.vault).recipient,
@@ -38,10 +37,13 @@ describe('the identity of a vault key', () => {
     const room = await makeTrustRoom();
     const [second, third] = [makePerson(room.directory, 'second'), makePerson(room.directory, 'third')];
     const before = await vaultIdentities(room.vault, [room.person.identity]);
-    const recipients = [second.recipient, third.recipient];
-    const by = (identity: string) => rewrap(room.vault, { number: 1, identities: [identity], recipients });
-    expect(await refusal(by(second.identity))).toMatchObject({ code: 'vault_sealed' });
-    await by(room.person.identity);
+    const seal = ({ identity }: Person, ...people: readonly Person[]) =>
+      rewrap(room.vault, { number: 1, identities: [identity], recipients: people.map(({ recipient }) => recipient) });
+    expect(await refusal(seal(second, second))).toMatchObject({ code: 'vault_sealed' });
+    // Whoever seals stays among them, so that a slip is not for ever
+    expect(await refusal(seal(room.person, second))).toMatchObject({ code: 'usage' });
+    await seal(room.person, room.person, second);
+    await seal(second, second, third);
     for (const { identity } of [second, third]) expect(await vaultIdentities(room.vault, [identity])).toEqual(before);
     expect(await refusal(vaultIdentities(room.vault, [room.person.identity]))).toMatchObject({ code: 'vault_sealed' });
     const none = rewrap(room.vault, { number: 1, identities: [second.identity], recipients: [] });

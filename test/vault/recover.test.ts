@@ -144,6 +144,7 @@ describe.skipIf(requires('age', 'zstd', 'jq'))('recover.sh', () => {
   });
 
   test.each<[string, SmallOptions]>([
+    ['packs as holdfast writes them', { isReal: true }],
     ['chunks that are shared, in many packs', SMALL],
     ['single chunks among those of others', { ...SMALL, hasStrangers: true }],
     ['chunks of many sizes', { chunkBytes: (path) => 7 + path.length * 613, packBytes: 20_000, hasStrangers: true }],

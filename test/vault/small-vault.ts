@@ -9,8 +9,12 @@ import { OBJECTS, VAULT_FORMAT } from '../../domain/vault.js';
 import type { ObjectFact, RunTuple, VaultManifestLine } from '../../domain/vault.js';
 import { compareBytes } from '../../files/safe-path.js';
 import { walkTree } from '../../files/walk.js';
+import type { WalkedEntry } from '../../files/walk.js';
 import { seal } from '../../vault/age-file.js';
+import type { PackJob } from '../../vault/packer.js';
 import { BACKUP, IDENTITY, RECIPIENT, database, envelopeOf, writeManifest } from './manifest-lines.js';
+import { packReally } from './real-packer.js';
+import type { Packed } from './real-packer.js';
 
 export interface SmallVault {
   readonly directory: string;
@@ -26,6 +30,8 @@ export interface SmallOptions {
   readonly packBytes?: number;
   /** Extended attributes to write down, by path. */
   readonly xattrs?: Readonly<Record<string, Readonly<Record<string, string>>>>;
+  /** By the packer of the product: its chunks, its packs. */
+  readonly isReal?: boolean;
   /** What a manifest says instead. */
   readonly alter?: (line: VaultManifestLine) => VaultManifestLine;
   /** Chunks that no backup has, before each one, as others leave them. */
@@ -84,6 +90,28 @@ function append(runs: RunTuple[], run: RunTuple): void {
   else runs.push(run);
 }
 
+async function packSmall(
+  directory: string,
+  jobs: readonly PackJob[],
+  { chunkBytes = () => 1024 * 1024, packBytes = 16 * 1024 * 1024, hasStrangers }: SmallOptions,
+): Promise<Packed> {
+  const packer = new SmallPacker(directory, packBytes);
+  const all: RunTuple[][] = [];
+  for (const { source } of jobs) {
+    const bytes = readFileSync(source);
+    const runs: RunTuple[] = [];
+    const size = chunkBytes(source);
+    for (let from = 0; from < bytes.length; from += size) {
+      if (hasStrangers === true) packer.add(Buffer.from(randomUUID()));
+      append(runs, packer.add(bytes.subarray(from, from + size)));
+      await packer.settle(false);
+    }
+    all.push(runs);
+  }
+  await packer.settle(true);
+  return { packs: packer.packs, runs: all };
+}
+
 /**
  * @param directory of the vault to be
  * @param roots directories by the names of their roots; files whose names end with `.db` count as databases
@@ -91,50 +119,39 @@ function append(runs: RunTuple[], run: RunTuple): void {
 export async function makeSmallVault(
   directory: string,
   roots: Readonly<Record<string, string>>,
-  {
-    chunkBytes = () => 1024 * 1024,
-    packBytes = 16 * 1024 * 1024,
-    xattrs = {},
-    hasStrangers,
-    alter = (line) => line,
-  }: SmallOptions = {},
+  options: SmallOptions = {},
 ): Promise<SmallVault> {
-  const packer = new SmallPacker(directory, packBytes);
-  const databases: VaultManifestLine[] = [];
-  const lines: VaultManifestLine[] = [];
+  const { xattrs = {}, alter = (line) => line, isReal } = options;
+  const entries: { readonly root: string; readonly source: string; readonly entry: WalkedEntry }[] = [];
   for (const [root, path] of Object.entries(roots).sort(([left], [right]) => compareBytes(left, right)))
-    for (const entry of await walkTree(path, { detectDatabases: false })) {
-      const attributes = xattrs[entry.path];
-      const { mode, uid, gid, mtimeNanos } = entry;
-      const place = {
-        root,
-        path: entry.path,
-        mode,
-        uid,
-        gid,
-        mtimeNanos,
-        ...(attributes === undefined ? {} : { xattrs: attributes }),
-      };
-      if (entry.kind === 'directory') {
-        lines.push({ directory: place });
-        continue;
-      }
-      const bytes = readFileSync(join(path, entry.path));
-      const runs: RunTuple[] = [];
-      const size = chunkBytes(entry.path);
-      for (let from = 0; from < bytes.length; from += size) {
-        if (hasStrangers === true) packer.add(Buffer.from(randomUUID()));
-        append(runs, packer.add(bytes.subarray(from, from + size)));
-        await packer.settle(false);
-      }
-      const isDatabase = entry.path.endsWith('.db');
-      if (isDatabase) databases.push(database(root, entry.path));
-      const sha256 = createHash('sha256').update(bytes).digest('hex');
-      const type = isDatabase ? 'database' : 'file';
-      lines.push({ file: { type, ...place, sizeBytes: bytes.length, sha256, runs } });
-    }
-  await packer.settle(true);
-  const { packs } = packer;
+    for (const entry of await walkTree(path, { detectDatabases: false }))
+      entries.push({ root, source: join(path, entry.path), entry });
+  const kindOf = (path: string): 'database' | 'file' => (path.endsWith('.db') ? 'database' : 'file');
+  const jobs = entries.flatMap(({ source, entry }) =>
+    entry.kind === 'file' ? [{ source, kind: kindOf(entry.path) }] : [],
+  );
+  const { packs, runs } = await (isReal === true ? packReally(directory, jobs) : packSmall(directory, jobs, options));
+  const waiting = runs.values();
+  const lines = entries.map(({ root, source, entry }): VaultManifestLine => {
+    const { path, mode, uid, gid, mtimeNanos } = entry;
+    const attributes = xattrs[path];
+    const place = {
+      root,
+      path,
+      mode,
+      uid,
+      gid,
+      mtimeNanos,
+      ...(attributes === undefined ? {} : { xattrs: attributes }),
+    };
+    if (entry.kind === 'directory') return { directory: place };
+    const sha256 = createHash('sha256').update(readFileSync(source)).digest('hex');
+    const own = waiting.next().value ?? [];
+    return { file: { type: kindOf(path), ...place, sizeBytes: entry.sizeBytes, sha256, runs: own } };
+  });
+  const databases = entries.flatMap(({ root, entry }) =>
+    entry.kind === 'file' && kindOf(entry.path) === 'database' ? [database(root, entry.path)] : [],
+  );
   const written = await writeManifest(directory, [{ backup: BACKUP }, ...databases, ...lines.map(alter)], packs);
   const { store, number, backupId } = BACKUP;
   mkdirSync(join(directory, OBJECTS.backup(store, number)), { recursive: true });
