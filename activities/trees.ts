@@ -48,6 +48,7 @@ export async function copyTrees(
   const lengths = new Map(instant.statAtCut.map((fact) => [fact.path, fact]));
   const filesTotal = listed.reduce((sum, { members }) => sum + members.files.length, 0);
   context.report({ filesTotal });
+  const hasDatabases = listed.some(({ members }) => members.databases.length > 0);
   const results = new Results(filesTotal);
   /** The file of each job. */
   const fileOfJob: number[] = [];
@@ -74,7 +75,7 @@ export async function copyTrees(
     {
       signal,
       // The cut copies meanwhile, and whoever waits for its pins to be dropped waits for that
-      threadsMax: Math.max(1, availableParallelism() - 1),
+      ...(hasDatabases && { threadsMax: Math.max(1, availableParallelism() - 1) }),
       onProgress: (bytesDone, filesDone) => context.report({ bytesDone, filesDone }),
     },
     (job, taken) => results.put(fileOfJob[job] ?? -1, taken),

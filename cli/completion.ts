@@ -6,7 +6,7 @@ import type { Command, Option } from 'commander';
 import { definitionsDirectory } from '../client/host-settings.js';
 import { Stop } from '../domain/stop.js';
 
-export const SHELLS = ['bash', 'zsh', 'fish'] as const;
+export const SHELLS = ['bash', 'zsh', 'fish', 'powershell'] as const;
 
 /** Shells complete files themselves: they know how to quote names, which anybody may have chosen. */
 const FILES_WANTED = ':files';

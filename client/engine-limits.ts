@@ -27,6 +27,8 @@ export const ENGINE_LIMITS = {
   /** On top of the grace: what the worker needs to report and leave. */
   workerStopMarginMillis: 15_000,
   engineStopMillis: 15_000,
+  /** Between looks at whether the database file of the running engine is still its own. */
+  databaseCheckMillis: 1_000,
   /** Back-off between restarts of a process that died, and how many failures in a row end the supervisor. */
   restartDelayMillis: 250,
   restartDelayMillisMax: 30_000,

@@ -88,7 +88,10 @@ export function keepAttached(
   let closed = false;
   let failure: Error | undefined;
   const follow = async (): Promise<void> => {
-    while (await link.ended) {
+    for (;;) {
+      const how = await link.ended;
+      if (how instanceof Error) throw how;
+      if (!how) return;
       const next = await attach();
       if (closed) return next.close();
       link = next;

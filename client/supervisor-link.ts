@@ -33,8 +33,8 @@ export type SupervisorMessage = EngineReady | EngineFailure | { readonly progres
 export interface SupervisorLink {
   /** The newest state that the supervisor announced. */
   readonly ready: () => EngineReady;
-  /** Settles when the connection ends: true if it was not us who ended it. */
-  readonly ended: Promise<boolean>;
+  /** Settles when the connection ends: true if it was not us who ended it, or why the supervisor has given up. */
+  readonly ended: Promise<boolean | Error>;
   readonly close: () => void;
 }
 
@@ -79,8 +79,8 @@ export function attachSupervisor(
     const { result: socket, release } = withSocketPath(socketPath, (path) => connect(path));
     let latest: EngineReady | undefined;
     let closedByUs = false;
-    let endLink: (lost: boolean) => void = () => undefined;
-    const ended = new Promise<boolean>((settle) => (endLink = settle));
+    let endLink: (how: boolean | Error) => void = () => undefined;
+    const ended = new Promise<boolean | Error>((settle) => (endLink = settle));
     const close = (): void => {
       closedByUs = true;
       socket.destroy();
@@ -101,7 +101,9 @@ export function attachSupervisor(
       const message = parseMessage(line);
       if ('progress' in message) return onProgress(message.progress);
       if ('error' in message) {
-        reject(failureOf(message));
+        const failure = failureOf(message);
+        reject(failure);
+        endLink(failure);
         return close();
       }
       latest = message;

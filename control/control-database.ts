@@ -360,7 +360,7 @@ export function givenElsewhere({ operation, token }: LockGrant): Stop {
  * Opens lock.db for one use and closes it whatever happens. The control directory is made durable first: SQLite only
  * syncs the directory that its file is in. What the system refuses is a STOP, whatever of the control directory it is
  * about: no crash of one store's recovery may keep the next store from being recovered.
- * @throws Stop no_space, permission_denied, io_error and those of `use`
+ * @throws Stop no_space, permission_denied, io_error, lock_damaged and those of `use`
  */
 export async function withControlDatabase<T>(
   controlDirectory: string,
@@ -391,6 +391,14 @@ async function opened<T>(controlDirectory: string, use: (database: ControlDataba
       database.close();
     }
   } catch (error) {
-    throw translateErrno(translateSqlite(error, join(controlDirectory, 'lock.db')), { controlDirectory });
+    throw translateErrno(translated(error, join(controlDirectory, 'lock.db')), { controlDirectory });
   }
+}
+
+/** What is wrong with lock.db is no store's database, and nothing that the definition or a backup would mend. */
+function translated(error: unknown, path: string): unknown {
+  const stop = translateSqlite(error, path);
+  if (stop === error || !(stop instanceof Stop)) return stop;
+  if (stop.code !== 'not_a_database' && stop.code !== 'integrity_failed') return stop;
+  return new Stop('lock_damaged', `${path} is no sound database`, stop.details, { cause: error });
 }

@@ -2,7 +2,7 @@
 import { STOPS } from './stops.js';
 
 export { STOPS } from './stops.js';
-export type { StopEntry } from './stops.js';
+export type { StopEntry } from './stop-entry.js';
 
 export type StopCode = keyof typeof STOPS;
 

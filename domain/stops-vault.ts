@@ -1,5 +1,5 @@
 // STOPs of the vault: stops.ts has them in its table. docs/vault-format.md says what must hold.
-import type { StopEntry } from './stops.js';
+import type { StopEntry } from './stop-entry.js';
 
 const NOTHING_CHANGED = 'the live store and the vault are as they were';
 const NOTHING_READ = 'nothing was restored from it, and the vault is as it was';

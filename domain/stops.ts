@@ -1,21 +1,13 @@
 // The one table of refusals. A STOP is a protocol's answer to a state it does not accept: it has a code,
 // an exit status (sysexits), what is known to be safe, and the decision that a person must take.
 // docs/reference/stop.md is generated from this table; a test holds table, docs and code together (SM-10, F-31).
+import { LIVE_UNTOUCHED, NOTHING_KEPT } from './stop-entry.js';
+import type { StopEntry } from './stop-entry.js';
+import { REFUSED_BY_CONFIGURATION } from './stops-configuration.js';
 import { VAULT_STOPS } from './stops-vault.js';
 
-export interface StopEntry {
-  /** One line, a lower-case fact. */
-  readonly title: string;
-  /** Exit status of the command line (sysexits.h). */
-  readonly exit: 64 | 65 | 69 | 73 | 74 | 75 | 77 | 78;
-  /** What a reader may rely on after this STOP. */
-  readonly safe: string;
-  /** What to do: an action, or the decision that is wanted from a person. */
-  readonly remedy: string;
-}
-
-const LIVE_UNTOUCHED = 'the live store is as it was';
-const NOTHING_KEPT = 'the live store is as it was, and nothing half-made is left';
+const SETTLED =
+  'the protocol was undone, or finished if it had been committed: `settled` in the details says which; `unknown`: only the lock may have been taken';
 
 export const STOPS = {
   // 64: the request itself
@@ -124,6 +116,13 @@ export const STOPS = {
     safe: NOTHING_KEPT,
     remedy: 'check the paths in the store definition; an absent database is never backed up as an empty one',
   },
+  lock_damaged: {
+    title: 'lock.db, which holds the lock and the journal of the store, is no sound database',
+    exit: 65,
+    safe: 'nothing is done to a store whose lock can not be had; what was cut short before is still owed its end',
+    remedy:
+      'see in the log of the system whether its disk fails; where fence.json lies beside it, a restore was cut short: have the roots and what is in trees/ examined, for one of both is the former state; then move lock.db, and fence.json, away, and the note that the next STOP names: the store begins anew, with no rollback point and no operation before',
+  },
   operation_missing: {
     title: 'no such operation is running',
     exit: 65,
@@ -148,6 +147,13 @@ export const STOPS = {
     exit: 69,
     safe: 'an operation that was started goes on, or is undone, once engine and worker are back',
     remedy: 'start `holdfast up`, then see `holdfast watch` and `holdfast status`',
+  },
+  engine_database_lost: {
+    title: 'the database file of the running engine was removed or replaced',
+    exit: 69,
+    safe: 'no more is begun; what an operation that was open owes its store is in the journal of the store',
+    remedy:
+      'where the file was only moved, put it back; then start `holdfast up`, and of each store that `holdfast status` says is owed something, run `holdfast recover`',
   },
   host_absent: {
     title: 'no worker of the host took the step in time',
@@ -258,19 +264,19 @@ export const STOPS = {
   worker_lost: {
     title: 'the worker was lost during a step',
     exit: 75,
-    safe: 'the protocol was undone, or finished if it had been committed: `settled` in the details says which; `unknown`: only the lock may have been taken',
+    safe: SETTLED,
     remedy: 'see the worker log, then start the operation again',
   },
   step_timeout: {
     title: 'a step took longer than is allowed',
     exit: 75,
-    safe: 'the protocol was undone, or finished if it had been committed: `settled` in the details says which; `unknown`: only the lock may have been taken',
+    safe: SETTLED,
     remedy: 'see the details for the step, then start the operation again',
   },
   cancelled: {
     title: 'the operation was cancelled',
     exit: 75,
-    safe: 'the protocol was undone, or finished if it had been committed: `settled` in the details says which; `unknown`: only the lock may have been taken',
+    safe: SETTLED,
     remedy: 'start the operation again if it is wanted',
   },
   terminated: {
@@ -307,141 +313,6 @@ export const STOPS = {
     safe: NOTHING_KEPT,
     remedy: 'run as a user that may read and write the path in the details',
   },
-  // 78: configuration, version or gate
-  host_ambiguous: {
-    title: 'two machines go by one host name',
-    exit: 78,
-    safe: 'the machine that refused did nothing; the one that holds the lock undoes what it has done',
-    remedy: 'give the worker of each machine a HOLDFAST_HOST of its own, and end the one that has the wrong one',
-  },
-  definition_missing: {
-    title: 'there is no definition of this store, or no settings of this vault',
-    exit: 78,
-    safe: 'nothing was started',
-    remedy: 'put the file that is missing into the directory; `holdfast init` and `holdfast keys init` write new ones',
-  },
-  definition_invalid: {
-    title: 'the store definition is malformed',
-    exit: 78,
-    safe: 'nothing was started',
-    remedy: 'correct the line named in the details',
-  },
-  settings_invalid: {
-    title: "the application's settings are not those of the store",
-    exit: 78,
-    safe: NOTHING_KEPT,
-    remedy: 'correct the settings file or the definition, whichever is wrong',
-  },
-  secret_found: {
-    title: 'a setting that would be written into a backup looks like a secret',
-    exit: 78,
-    safe: NOTHING_KEPT,
-    remedy: 'give the setting a value that is no secret; secrets have settings of their own, which are never read',
-  },
-  definition_untrusted: {
-    title: 'others can write the store definition',
-    exit: 78,
-    safe: 'nothing was started',
-    remedy: 'give it to the user of the worker or root, mode 0644 or less, in such a directory',
-  },
-  roots_overlap: {
-    title: 'two roots lie in one another',
-    exit: 78,
-    safe: 'nothing was started',
-    remedy: 'give every store roots of its own',
-  },
-  not_exchangeable: {
-    title: 'the root can be exchanged in neither mode',
-    exit: 78,
-    safe: LIVE_UNTOUCHED,
-    remedy:
-      'mend what the message says is in the way: unmount it, let the parent of the root be written, or give `.holdfast` to the user of the worker',
-  },
-  root_missing: {
-    title: 'a root of a store that was worked on is not there',
-    exit: 78,
-    safe: 'nothing was changed',
-    remedy:
-      'mount it; where the store was lost, moved, or is meant to begin anew, remove the note that the message names, if it names one, and then restore it or make the directory',
-  },
-  unsupported_filesystem: {
-    title: 'the filesystem is not fit for a store',
-    exit: 78,
-    safe: LIVE_UNTOUCHED,
-    remedy: 'use a local filesystem that keeps its data',
-  },
-  fenced: {
-    title: 'the store is fenced: a restore has not been validated',
-    exit: 78,
-    safe: 'no data was lost; writes are forbidden until `holdfast recover` has run',
-    remedy: 'run `holdfast recover`',
-  },
-  store_differs: {
-    title: 'the backup is of another store',
-    exit: 78,
-    safe: LIVE_UNTOUCHED,
-    remedy: 'name a backup of this store, or restore it as a new one (--from)',
-  },
-  platform_differs: {
-    title: 'the backup is of another platform family',
-    exit: 78,
-    safe: LIVE_UNTOUCHED,
-    remedy: 'restore on a platform of the same family',
-  },
-  version_refused: {
-    title: 'the version gate refuses the backup',
-    exit: 78,
-    safe: LIVE_UNTOUCHED,
-    remedy: 'install the version named in the details, or use another backup',
-  },
-  modules_refused: {
-    title: 'the module gate refuses the backup',
-    exit: 78,
-    safe: LIVE_UNTOUCHED,
-    remedy: 'install the modules named in the details, or use another backup',
-  },
-  sequence_rewind: {
-    title: 'a sequence would go back',
-    exit: 78,
-    safe: LIVE_UNTOUCHED,
-    remedy: 'use a newer backup, or restore as a new store (--from)',
-  },
-  migrations_diverged: {
-    title: 'the migration history of the backup is not a prefix of the live one',
-    exit: 78,
-    safe: LIVE_UNTOUCHED,
-    remedy: 'use a backup of this line of history',
-  },
-  history_rewritten: {
-    title: 'accepted rows differ between backup and live store',
-    exit: 78,
-    safe: LIVE_UNTOUCHED,
-    remedy: 'have the difference examined; accepted history is never rewritten',
-  },
-  hook_failed: {
-    title: 'a hook of the application failed',
-    exit: 78,
-    safe: 'the protocol was undone, or finished if it had been committed: `settled` in the details says which',
-    remedy: 'run the hook by hand; its last output is in the details',
-  },
-  schedule_foreign: {
-    title: 'the schedule is not that of this host',
-    exit: 78,
-    safe: 'nothing was done',
-    remedy:
-      'apply on the host that it is of; a schedule of a host that is gone, or that somebody else has made, is deleted in the Temporal UI',
-  },
-  schedule_missing: {
-    title: 'there is no such schedule',
-    exit: 78,
-    safe: 'nothing was done',
-    remedy: 'see `holdfast schedule list`; `holdfast schedule apply` makes those of the definitions',
-  },
-  rollback_missing: {
-    title: 'there is no such rollback point',
-    exit: 78,
-    safe: LIVE_UNTOUCHED,
-    remedy: 'see `holdfast status` for the rollback points',
-  },
+  ...REFUSED_BY_CONFIGURATION,
   ...VAULT_STOPS,
 } as const satisfies Record<string, StopEntry>;

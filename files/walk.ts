@@ -12,7 +12,7 @@ import { compareBytes } from './safe-path.js';
 import { EntryMaker } from './walked-entry.js';
 import type { WalkedEntry } from './walked-entry.js';
 
-export type { WalkedEntry, WalkedKind } from './walked-entry.js';
+export type { WalkedEntry } from './walked-entry.js';
 
 export interface WalkOptions {
   /** Leaves out an entry, and what is below it. */

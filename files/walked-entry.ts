@@ -3,7 +3,7 @@
 // objects of their own they would take more than twice the memory.
 import type { BigIntStats } from 'node:fs';
 
-export type WalkedKind = 'directory' | 'file' | 'symlink' | 'special';
+type WalkedKind = 'directory' | 'file' | 'symlink' | 'special';
 
 /** Numbers of so many entries lie in one pair of arrays. */
 const ENTRIES_PER_PAGE = 256;

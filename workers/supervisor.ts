@@ -16,6 +16,8 @@ import { Stop } from '../domain/stop.js';
 import { startEngine } from './engine.js';
 import type { RunningEngine } from './engine.js';
 import { findTemporalBinary } from './engine-binary.js';
+import { assertSameFile, fileIdentity, watchDatabase } from './engine-database.js';
+import type { FileIdentity } from './engine-database.js';
 import { tryExclusiveLock } from './exclusive-lock.js';
 import { keepRunning } from './keep-running.js';
 import type { Log } from './log.js';
@@ -38,7 +40,7 @@ export interface SupervisorOptions {
 /**
  * Runs the supervisor, or, where one runs already, does what is wanted with that: in the foreground it is kept up and
  * succeeded when it ends; in the background there is nothing left to do. STOPs: those of findTemporalBinary and
- * startEngine, engine_unreachable for a cluster, ambiguous_intent, permission_denied, io_error.
+ * startEngine, engine_database_lost, engine_unreachable for a cluster, ambiguous_intent, permission_denied, io_error.
  */
 export async function runSupervisor(options: SupervisorOptions): Promise<void> {
   const environment = options.environment ?? process.env;
@@ -58,7 +60,8 @@ export async function runSupervisor(options: SupervisorOptions): Promise<void> {
           // It would say that it is ready, serve nobody, and take over as another host when the first one dies
           assertSameHost(link.ready(), environment);
           options.onReady?.(link.ready());
-          await Promise.race([link.ended, aborted(options.signal)]);
+          const how = await Promise.race([link.ended, aborted(options.signal)]);
+          if (how instanceof Error) throw how;
         }
       } finally {
         link.close();
@@ -88,6 +91,8 @@ interface Supervision {
   readonly progress: (line: string) => void;
   /** Tells everybody once both are up. */
   readonly announce: () => void;
+  /** The file of the embedded engine, from when it was up for the first time. */
+  database?: FileIdentity | undefined;
   engine?: RunningEngine | undefined;
   worker?: RunningWorker | undefined;
 }
@@ -120,6 +125,7 @@ async function supervise(paths: SupervisorPaths, environment: Environment, optio
       worker,
       engine,
       aborted(signal),
+      watchDatabase(paths.database, () => supervision.database, engineEnding.signal),
       ...(options.foreground ? [] : [idle(supervision, socket, log)]),
     ]);
   } catch (error) {
@@ -212,7 +218,13 @@ async function engineStarter(
     // Looked for once, not at each restart: a build that fails is not tried again and again
     const { path, version, source } = await findTemporalBinary({ onProgress: progress, environment, signal });
     progress(`starting temporal ${version} (${source}: ${path})`);
-    return () => startEngine({ paths, binary: path, environment, signal });
+    return async () => {
+      // A new file would make another engine of it, which knows of nothing that this one has begun
+      if (supervision.database !== undefined) assertSameFile(paths.database, supervision.database);
+      const engine = await startEngine({ paths, binary: path, environment, signal });
+      supervision.database ??= fileIdentity(paths.database);
+      return engine;
+    };
   } catch (error) {
     if (signal.aborted) return undefined;
     throw error;

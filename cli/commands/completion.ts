@@ -11,6 +11,7 @@ export function completionCommand(): Command {
       'holdfast completion bash > /etc/bash_completion.d/holdfast',
       'source <(holdfast completion zsh)',
       'holdfast completion fish > ~/.config/fish/completions/holdfast.fish',
+      'holdfast completion powershell > ~/.config/powershell/holdfast.ps1',
     ],
     exits: [],
   })

@@ -1,7 +1,9 @@
 // holdfast doctor [STORE]
 import type { Command } from 'commander';
 import { stateDirectory } from '../../client/state-directory.js';
+import { Stop } from '../../domain/stop.js';
 import { describeCommand, localDefinitions, outputOf } from '../command.js';
+import { formatCount } from '../output.js';
 
 export function doctorCommand(): Command {
   return describeCommand({
@@ -29,10 +31,11 @@ export function doctorCommand(): Command {
           if (finding.remedy !== undefined) lines.push(`        what to do: ${finding.remedy}`);
         }
       }
-      output.result(
-        { stores: definitions.length, stops },
-        definitions.length === 0 ? [`no stores are defined in ${directory}`] : lines,
-      );
-      if (stops > 0) process.exitCode = 78;
+      const sum = { stores: definitions.length, stops };
+      if (stops > 0) {
+        output.lines(lines);
+        throw new Stop('not_ready', `${formatCount(stops, 'finding')} in the way of a backup or a restore`, sum);
+      }
+      output.result(sum, definitions.length === 0 ? [`no stores are defined in ${directory}`] : lines);
     });
 }

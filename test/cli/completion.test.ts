@@ -1,4 +1,4 @@
-// Completion, asked by the real shells: commands, options, stores, backups, files. Whatever was typed, and whatever files
+// Completion, asked by the real shells, but PowerShell: commands, options, stores, backups, files. Whatever was typed, and whatever files
 // are called, nothing is carried out and nothing is written.
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -82,7 +82,7 @@ describe('what may come next', () => {
       ['config', 'validate', 'a', './b'],
     ])
       expect(await candidates(...words)).toEqual([':files']);
-    expect(await candidates('completion', '')).toEqual(['bash', 'zsh', 'fish']);
+    expect(await candidates('completion', '')).toEqual(['bash', 'zsh', 'fish', 'powershell']);
   });
 
   test('is nothing where nothing can be known', async () => {
@@ -115,13 +115,32 @@ describe('what may come next', () => {
   });
 });
 
-test('a script is printed as it is, or as one line of JSON', async () => {
-  const { stdout } = await run(environment, 'completion', 'bash');
-  expect(jsonLines(await run(environment, 'completion', 'bash', '--json')).last).toEqual({
-    type: 'result',
-    shell: 'bash',
-    script: stdout,
-  });
+test.each(['bash', 'zsh', 'fish', 'powershell'])(
+  'a script for %s is printed, or as one line of JSON',
+  async (shell) => {
+    const { status, stdout } = await run(environment, 'completion', shell);
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/completion for holdfast[^]*\n$/);
+    expect(jsonLines(await run(environment, 'completion', shell, '--json')).last).toEqual({
+      type: 'result',
+      shell,
+      script: stdout,
+    });
+  },
+);
+
+// No registry has a PowerShell that this could be run in: what is held here is what can be read
+test('the script for PowerShell, which is not run here, evaluates nothing, and starts holdfast by its path alone', async () => {
+  const { stdout } = await run(environment, 'completion', 'powershell');
+  const code = stdout.replaceAll(/^\s*#.*$/gm, '');
+  expect(new Set(code.match(/\b[A-Z][a-z]+-[A-Z]\w+/g))).toEqual(
+    new Set(['Register-ArgumentCompleter', 'Get-Command', 'Get-Location', 'Where-Object']),
+  );
+  expect(code).not.toMatch(/&|\biex\b|\[scriptblock\]|ExpandString|\.Invoke|ConvertFrom/i);
+  expect(code.match(/ProcessStartInfo\]::new\(.*/g)).toEqual(['ProcessStartInfo]::new($program.Source)']);
+  expect(code.match(/ArgumentList\.Add\(.*/g)).toEqual(
+    ["'complete'", "'--'", '$word', '$begun'].map((word) => `ArgumentList.Add(${word})`),
+  );
 });
 
 /** How a person has it: the script is read twice, because that must do no harm. */

@@ -336,12 +336,19 @@ describe('doctor', () => {
   test('is 78 with a remedy where a root or the destination is not fit, and looks on', async () => {
     const store = makeStore(engine(), 'unfit');
     store.define({ databases: [{ path: 'absent.db' }, { path: 'a.db' }], trees: [{ path: 'absent' }] });
-    const { status, stdout } = await holdfast('doctor', store.name);
+    const { status, stdout, stderr } = await holdfast('doctor', store.name);
     expect(stdout).toMatch(/^ {2}stop {2}members of data: member_missing: .*\n {8}what to do: check the paths/m);
     expect(stdout).toMatch(/^ {2}good {2}destination: /m);
+    expect(stderr).toMatch(/^STOP not_ready: 1 finding in the way of a backup or a restore$/m);
     expect(status).toBe(78);
     const ended = await holdfast('doctor', store.name, '--json');
-    expect(jsonLines(ended).last).toMatchObject({ type: 'result', stores: 1, stops: 1 });
+    expect(ended.status).toBe(78);
+    expect(jsonLines(ended).last).toMatchObject({
+      type: 'error',
+      code: 'not_ready',
+      exit: 78,
+      details: { stores: 1, stops: 1 },
+    });
     expect(jsonLines(ended).lines).toContainEqual(
       expect.objectContaining({ type: 'finding', state: 'stop', remedy: expect.any(String) }),
     );

@@ -1,5 +1,7 @@
 // `holdfast up` from its ready line to its clean end; and what commands say when all of it, or the engine alone, is
 // killed in the middle of a protocol. Each test has an engine of its own, started by the commands themselves.
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { startTimeOf } from '../../control/clock.js';
 import { processesWith } from '../../workers/processes.js';
@@ -50,6 +52,30 @@ describe('up', () => {
       expect(ownPids()).toEqual([]);
     },
   );
+
+  test('is 69 for all when the file of the engine is removed, and what was under way is settled by recovery', async () => {
+    const up = startCommand(engine.environment, 'up', '--json');
+    await up.says(/"type":"ready"/);
+    const joined = startCommand(engine.environment, 'up');
+    await joined.says(/^ready: /m);
+    const store = makeStore(engine, 'orphaned', { hooks: ['quiesce', 'resume'] });
+    const before = store.items();
+    const hook = store.holdHook('quiesce');
+    const backup = startCommand(engine.environment, 'backup', store.name);
+    await hook.held();
+    rmSync(join(engine.directory, 'state', 'engine.db'));
+    const refused = { status: 69, stderr: expect.stringMatching(/^STOP engine_database_lost: .* was removed$/m) };
+    expect(await joined.ended).toMatchObject(refused);
+    hook.letGo();
+    expect(await backup.ended).toMatchObject(refused);
+    const ended = await up.ended;
+    expect(ended.status).toBe(69);
+    expect(jsonLines(ended).last).toMatchObject({ type: 'error', code: 'engine_database_lost' });
+    await eventually('nothing of it runs on', () => ownPids().length === 0);
+    expect((await run(engine.environment, 'recover', store.name)).status).toBe(0);
+    expect([store.leftovers(), store.hooksRun().at(-1), store.items()]).toEqual([[], 'resume', before]);
+    expect((await run(engine.environment, 'backup', store.name)).status).toBe(0);
+  });
 
   test('a second one joins the first, and takes over when that ends', async () => {
     const first = startCommand(engine.environment, 'up');

@@ -25,8 +25,12 @@ export type ChildOrder = { readonly room: StoreRoom } & (
     }
   | { readonly does: 'settle'; readonly claimant: Claimant }
   | { readonly does: 'operate'; readonly claimant: Claimant; readonly times: number }
+  | { readonly does: 'examine'; readonly check: string; readonly stateDirectory: string }
   | { readonly does: 'guard'; readonly claimant: Claimant; readonly hook: HookName | null }
 );
+
+/** A user whom nothing belongs to. */
+const ORDINARY = 12345;
 
 const say = (line: string): void => void process.stdout.write(`${line}\n`);
 const forever = (): Promise<void> => sleep(60_000);
@@ -62,6 +66,13 @@ if (order.does === 'count') {
   say('settles');
   await settleOperation(room, order.claimant.operation, order.claimant.runId, 'stopped');
   say('settled');
+} else if (order.does === 'examine') {
+  const { examineStore } = await import('../../control/doctor.js');
+  process.setgroups?.([]);
+  process.setgid?.(ORDINARY);
+  process.setuid?.(ORDINARY);
+  const found = await examineStore(room.definition, order.stateDirectory);
+  say(JSON.stringify(found.find(({ check }) => check === order.check)));
 } else {
   const grant = await acquireLock(room, order.claimant, async () => 'unknown');
   if (order.does === 'own') {

@@ -11,7 +11,7 @@ import type { StoreDefinition } from '../../domain/definition.js';
 import { storeDefinitionSchema, toStoreDefinition } from '../../domain/schema/definition.js';
 import type { StoreDefinitionInput } from '../../domain/schema/definition.js';
 import { requires } from '../support/requires.js';
-import { temporaryDirectory } from './room.js';
+import { startChild, temporaryDirectory } from './room.js';
 
 function definitionIn(directory: string, changed: (root: string) => Partial<StoreDefinitionInput>): StoreDefinition {
   const root = join(directory, 'live');
@@ -160,23 +160,20 @@ test('databases and links that are in no backup are told, unless the definition 
   expect(await look({ trees: [{ exclude: ['cache/**', 'uploads', 'tree/excluded'] }] })).toEqual([]);
 });
 
+/** What doctor finds as an ordinary user whom nothing belongs to. */
+async function foundByOther(definition: StoreDefinition, check: string): Promise<Finding> {
+  const child = startChild({ room: await roomOf(definition), does: 'examine', check, stateDirectory: NOWHERE });
+  return JSON.parse((await child.line()) ?? '') as Finding;
+}
+
 test.skipIf(requires('root'))(
   'a process that can not be looked into is named, with what would help (needs root)',
-  () => {
+  async () => {
     const directory = temporaryDirectory();
     chmodSync(directory, 0o755);
     mkdirSync(join(directory, 'live'));
     const definition = definitionIn(directory, (path) => ({ roots: { data: { path, trees: [{}] } } }));
-    const script = `
-    const { examineStore } = await import(${JSON.stringify(new URL('../../control/doctor.js', import.meta.url).href)});
-    process.setgroups([]); process.setgid(12345); process.setuid(12345);
-    const found = await examineStore(${JSON.stringify(definition)}, '${NOWHERE}');
-    console.log(JSON.stringify(found.find(({ check }) => check === 'in use')));`;
-    const said = execFileSync(process.execPath, ['--input-type=module', '-e', script], {
-      encoding: 'utf8',
-      cwd: directory,
-    });
-    const { state, what, remedy } = JSON.parse(said) as Finding;
+    const { state, what, remedy } = await foundByOther(definition, 'in use');
     expect(state).toBe('stop');
     expect(what).toMatch(/cannot_tell_in_use: process \d+ \(\S.*?\) can not be inspected/);
     expect(remedy).toMatch(/detach hook.*pid namespace/);
@@ -185,23 +182,14 @@ test.skipIf(requires('root'))(
 
 test.skipIf(requires('root'))(
   'members of other users are noted: an ordinary user can not give them back (needs root)',
-  () => {
+  async () => {
     const directory = temporaryDirectory();
     chmodSync(directory, 0o755);
     mkdirSync(join(directory, 'live'));
     writeFileSync(join(directory, 'live', 'theirs'), 'x');
     chownSync(join(directory, 'live'), 12345, 12345);
     const definition = definitionIn(directory, (path) => ({ roots: { data: { path, trees: [{}] } } }));
-    const script = `
-    const { examineStore } = await import(${JSON.stringify(new URL('../../control/doctor.js', import.meta.url).href)});
-    process.setgroups([]); process.setgid(12345); process.setuid(12345);
-    const found = await examineStore(${JSON.stringify(definition)}, '${NOWHERE}');
-    console.log(JSON.stringify(found.find(({ check }) => check === 'owners of data')));`;
-    const said = execFileSync(process.execPath, ['--input-type=module', '-e', script], {
-      encoding: 'utf8',
-      cwd: directory,
-    });
-    expect(JSON.parse(said)).toMatchObject({
+    expect(await foundByOther(definition, 'owners of data')).toMatchObject({
       state: 'note',
       what: expect.stringMatching(/^1 members belong to other users, such as theirs: .* STOP owner_differs$/),
     });

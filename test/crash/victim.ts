@@ -100,23 +100,43 @@ export class Victim {
     { calls, error, nth }: { readonly calls: string; readonly error: string; readonly nth: number },
     work: () => Promise<T>,
   ): Promise<{ readonly result: T; readonly failed: readonly string[] }> {
+    const traced = await this.#tracing(
+      ['-y', '-e', `trace=${calls}`, '-e', `inject=${calls}:error=${error}:when=${nth}`],
+      work,
+    );
+    return { result: traced.result, failed: traced.changed };
+  }
+
+  /**
+   * Until `work` is over, the system tells the worker that `directory` is on the filesystem with this magic number.
+   * @returns what came of the work, and the answers that were changed
+   */
+  async told<T>(
+    { directory, magic }: { readonly directory: string; readonly magic: number },
+    work: () => Promise<T>,
+  ): Promise<{ readonly result: T; readonly changed: readonly string[] }> {
+    return this.#tracing(toldOf(directory, magic), work);
+  }
+
+  /** @returns what came of the work, and the calls that were meddled with */
+  async #tracing<T>(
+    options: readonly string[],
+    work: () => Promise<T>,
+  ): Promise<{ readonly result: T; readonly changed: readonly string[] }> {
     const path = join(this.#directory, `${this.host}.strace`);
     writeFileSync(path, '');
-    const inject = `inject=${calls}:error=${error}:when=${nth}`;
-    const strace = spawn(
-      'strace',
-      ['-f', '-y', '-p', String(this.pid), '-o', path, '-e', `trace=${calls}`, '-e', inject],
-      { stdio: ['ignore', 'ignore', 'pipe'] },
-    );
+    const strace = spawn('strace', ['-f', '-p', String(this.pid), '-o', path, ...options], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
     const exited = once(strace, 'exit');
     await attached(strace, exited);
     try {
       const result = await work();
       return {
         result,
-        failed: readFileSync(path, 'utf8')
+        changed: readFileSync(path, 'utf8')
           .split('\n')
-          .filter((line) => line.includes('(INJECTED)')),
+          .filter((line) => line.includes('(INJECTED')),
       };
     } finally {
       strace.kill('SIGTERM');
@@ -194,6 +214,14 @@ export class Victim {
       }
     }
   }
+}
+
+/** Options of strace that make statfs(2) answer for `directory` that it is on another filesystem. */
+export function toldOf(directory: string, magic: number): readonly string[] {
+  // f_type, a long, is the first that the call fills in
+  const type = Buffer.alloc(8);
+  type.writeBigUInt64LE(BigInt(magic));
+  return ['-P', directory, '-e', 'trace=statfs', '-e', `inject=statfs:poke_exit=@arg2=${type.toString('hex')}`];
 }
 
 async function attached(strace: ChildProcess, exited: Promise<unknown>): Promise<void> {

@@ -16,7 +16,8 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { copyEach, hashFiles, makeNewDirectories } from '../../files/copy.js';
+import { Stop } from '../../domain/stop.js';
+import { copyEach, hashEach, hashFiles, makeNewDirectories } from '../../files/copy.js';
 import type { CopyJob, CopyOptions, ExpectedFile, ReadResult } from '../../files/copy.js';
 import { codeOf, fill, stopOf, temporaryDirectory } from './temporary.js';
 
@@ -220,6 +221,23 @@ describe('copyEach', () => {
       ),
     ).toBe('file_missing');
     expect(performance.now() - begun).toBeLessThan(10_000);
+  });
+
+  test('jobs are made as they are needed, and a STOP in making one ends it', async () => {
+    const directory = temporaryDirectory();
+    fill(directory, { a: 'content' });
+    let made = 0;
+    function* endless(): Generator<{ source: string }> {
+      for (;;) {
+        made += 1;
+        if (made > 1000) throw new Stop('source_changed', 'gone');
+        yield { source: join(directory, 'a') };
+      }
+    }
+    let told = 0;
+    expect(await codeOf(async () => await hashEach(endless(), {}, () => (told += 1)))).toBe('source_changed');
+    expect(made).toBe(1001);
+    expect(told % 256).toBe(0);
   });
 
   test('a signal ends it as cancelled, before and in the middle', async () => {

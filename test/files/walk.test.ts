@@ -4,6 +4,7 @@ import {
   appendFileSync,
   chmodSync,
   closeSync,
+  lstatSync,
   mkdirSync,
   openSync,
   renameSync,
@@ -135,6 +136,35 @@ describe('walkTree', () => {
     });
     const named = await walkTree(directory, { detectDatabases: (path) => path === 'odd' });
     expect(named.find(({ path }) => path === 'odd')).toMatchObject({ isDatabase: true });
+  });
+
+  test('tells of each of many entries what lstat says of it', async () => {
+    const directory = temporaryDirectory();
+    const names = Array.from({ length: 600 }, (_value, index) => `${index}`);
+    for (const [index, name] of names.entries()) {
+      fill(directory, { [name]: 'x'.repeat(index) });
+      chmodSync(join(directory, name), 0o400 + (index % 8));
+      utimesSync(join(directory, name), 1, index - 300);
+    }
+    const entries = (await walkTree(directory, { detectDatabases: false })).slice(1);
+    expect(entries).toHaveLength(names.length);
+    for (const entry of entries) {
+      const facts = lstatSync(join(directory, entry.path), { bigint: true });
+      const { sizeBytes, inode, device, mtimeNanos, ctimeNanos, mode, uid, gid, linkCount } = entry;
+      expect([sizeBytes, inode, device, mtimeNanos, ctimeNanos, mode, uid, gid, linkCount].map(String)).toEqual(
+        [
+          facts.size,
+          facts.ino,
+          facts.dev,
+          facts.mtimeNs,
+          facts.ctimeNs,
+          facts.mode & 0o7777n,
+          facts.uid,
+          facts.gid,
+          facts.nlink,
+        ].map(String),
+      );
+    }
   });
 
   test('what is skipped is left out with all below it', async () => {

@@ -1,7 +1,7 @@
 // One supervisor a state directory, with real processes that are really killed. DESIGN "Engine".
 import { execFileSync, fork } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import { existsSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { connectEngine, openEngine } from '../../client/connection.js';
@@ -193,6 +193,42 @@ describe.skipIf(requires('temporal'))('the supervisor', () => {
       details: { path: '/bin/false' },
     });
     await untilEmpty(room);
+  });
+
+  test('an engine whose database file was moved away is ended, sessions say why, and nothing is lost once it is back', async () => {
+    const room = makeRoom();
+    const session = await open(room);
+    const { namespaceId } = session;
+    await startOpenRun(session, 'kept', 'request');
+    const waiting = expect(session.client.workflow.getHandle('kept').result()).rejects.toThrow(
+      /connection was closed|Failed to/,
+    );
+    const database = join(room.directory, 'engine.db');
+    renameSync(database, `${database}.away`);
+    await waiting;
+    await expect(session.close()).rejects.toMatchObject({ code: 'engine_database_lost', details: { path: database } });
+    await untilEmpty(room);
+    expect(existsSync(database)).toBe(false);
+    renameSync(`${database}.away`, database);
+    const again = await open(room);
+    expect([again.namespaceId, await statusOf(again, 'kept')]).toEqual([namespaceId, 'RUNNING']);
+    await again.close();
+    await untilEmpty(room);
+  });
+
+  test('an engine that dies after its database file was replaced is not started again on the other file', async () => {
+    const room = makeRoom();
+    const session = await open(room);
+    const database = join(room.directory, 'engine.db');
+    rmSync(database);
+    writeFileSync(database, '');
+    process.kill(running(session).enginePid, 'SIGKILL');
+    await eventually('every process of the room has ended', () => room.pids().length === 0);
+    await expect(session.close()).rejects.toMatchObject({
+      code: 'engine_database_lost',
+      message: 'the database file of the running engine was replaced',
+    });
+    expect(statSync(database).size).toBe(0);
   });
 
   test('a connection that is closed while a call is being tried again ends the call', async () => {

@@ -9,12 +9,13 @@ import { acquireLock } from '../../../control/lock.js';
 import { openStoreRoom } from '../../../control/store-room.js';
 import { STOPS } from '../../../domain/stop.js';
 import type { StopCode } from '../../../domain/stop.js';
-import { jsonLines, run } from '../../cli/room.js';
+import { PROGRAM, jsonLines, run, startProgram } from '../../cli/room.js';
 import type { Ended } from '../../cli/room.js';
+import { Victim, toldOf } from '../../crash/victim.js';
 import { alterConsistently, damagedCopy, editManifest, rot } from '../../support/artefact.js';
 import { useEngine } from '../../support/engine.js';
 import { requires } from '../../support/requires.js';
-import { makeStore, sql } from '../../support/store.js';
+import { LATEST, makeStore, sql } from '../../support/store.js';
 import type { TestStore } from '../../support/store.js';
 
 /** Of names, modes and contents, whatever the names are made of; without what merely reading a database leaves. */
@@ -26,6 +27,8 @@ const digestOf = ({ root }: TestStore): string =>
   ]).toString();
 
 const HOOKS = ['detach', 'attach', 'quiesce', 'resume'] as const;
+/** What statfs(2) answers on NFS. */
+const NFS = 0x6969;
 const SIZE = /"path":"files\/one"/;
 
 describe.skipIf(requires('temporal'))('bad input', () => {
@@ -239,23 +242,69 @@ describe.skipIf(requires('temporal'))('bad input', () => {
     await store.restore();
   });
 
+  /** @param options of the commands, such as the host that shall refuse */
+  async function refusedOnFilesystem(store: TestStore, digest: string, ...options: readonly string[]): Promise<void> {
+    for (const argv of [
+      ['backup', store.name],
+      ['plan', store.name, 'latest'],
+      ['restore', store.name, 'latest', '--confirm', digest],
+    ])
+      await refused(store, 'unsupported_filesystem', [...argv, ...options]);
+  }
+
   test.skipIf(requires('mount'))(
-    'a store on a filesystem that forgets: unsupported_filesystem (needs root)',
+    'a store on a filesystem that forgets, a tmpfs: unsupported_filesystem (needs root)',
     async () => {
       const store = make('tmpfs');
-      const before = store.items();
-      execFileSync('cp', ['-a', store.root, `${store.root}.copy`]);
-      execFileSync('mount', ['-t', 'tmpfs', 'none', store.root]);
+      await store.backup();
+      store.write('files/one', 'newer');
+      const { digest } = await store.plan();
+      const copy = `${store.directory}.copy`;
+      execFileSync('cp', ['-a', store.directory, copy]);
+      execFileSync('mount', ['-t', 'tmpfs', 'none', store.directory]);
       try {
-        execFileSync('cp', ['-a', `${store.root}.copy/.`, store.root]);
-        const ended = await holdfast(['backup', store.name]);
-        expect(ended).toMatchObject({ status: 78, stderr: expect.stringContaining('STOP unsupported_filesystem: ') });
-        expect(store.items()).toEqual(before);
+        execFileSync('cp', ['-a', `${copy}/.`, store.directory]);
+        await refusedOnFilesystem(store, digest);
+        const doctor = await holdfast(['doctor', store.name]);
+        expect(doctor.stdout).toContain('filesystem of data: unsupported_filesystem: ');
+        expect(doctor.status).toBe(78);
       } finally {
-        execFileSync('umount', ['-l', store.root]);
+        execFileSync('umount', ['-l', store.directory]);
+        rmSync(copy, { recursive: true });
       }
     },
   );
+
+  // Kernels of test machines have no NFS to mount, so statfs(2) is made to answer what it answers there
+  test.skipIf(requires('strace'))('a store on NFS: unsupported_filesystem', async () => {
+    const store = make('nfs');
+    await store.backup();
+    store.write('files/one', 'newer');
+    const victim = await Victim.start(engine(), 'nfs-host');
+    onTestFinished(() => victim.end());
+    const { digest } = await store.plan(LATEST, { host: victim.host });
+    const { changed } = await victim.told({ directory: store.root, magic: NFS }, () =>
+      refusedOnFilesystem(store, digest, '--host', victim.host),
+    );
+    expect(changed.join('\n')).toContain('NFS_SUPER_MAGIC');
+    const tracing = ['-f', '-o', '/dev/null', ...toldOf(store.root, NFS)];
+    const doctor = startProgram(
+      engine().environment,
+      'strace',
+      ...tracing,
+      process.execPath,
+      PROGRAM,
+      'doctor',
+      store.name,
+    );
+    expect(await doctor.ended).toMatchObject({
+      status: 78,
+      stdout: expect.stringContaining(`filesystem of data: unsupported_filesystem: ${store.root} is on nfs`),
+    });
+    // It was the filesystem that was refused, and nothing is left of it
+    await store.restore(LATEST, { host: victim.host });
+    expect(store.read('files/one')).toBe('one');
+  });
 
   test('a lock whose owner works: store_locked, and two restores at once are one', async () => {
     const store = make('locked');
@@ -300,6 +349,39 @@ describe.skipIf(requires('temporal'))('bad input', () => {
     expect(ended).toMatchObject({ status: 75, stderr: expect.stringContaining('STOP store_locked: ') });
     expect(await store.digest()).toBe(before);
     expect(await holdfast(['lock', 'break', store.name, '--confirm', operation])).toMatchObject({ status: 0 });
+    expect(await holdfast(['backup', store.name])).toMatchObject({ status: 0 });
+  });
+
+  test.each([
+    ['zeros', 0],
+    ['a header, and no pages', 100],
+  ] as const)('a lock.db of %s: lock_damaged, until it is moved away as the remedy says', async (_what, keptBytes) => {
+    const store = make('lockless');
+    await store.backup();
+    const path = join(store.controlDirectory, 'lock.db');
+    const damaged = readFileSync(path).fill(0, keptBytes);
+    writeFileSync(path, damaged);
+    const before = digestOf(store);
+    for (const argv of [
+      ['backup', store.name],
+      ['status', store.name],
+      ['status', store.name, '--gate'],
+      ['recover', store.name],
+    ]) {
+      const ended = await holdfast(argv);
+      const { exit, remedy } = STOPS['lock_damaged'];
+      expect(ended.status).toBe(exit);
+      expect(ended.stderr).toMatch(new RegExp(`^STOP lock_damaged: .*${path} is no sound database$`, 'm'));
+      expect(ended.stderr).toContain(`what to do: ${remedy}`);
+    }
+    const doctor = await holdfast(['doctor', store.name]);
+    expect(doctor.stdout).toMatch(/^ {2}stop {2}state: lock_damaged: .*\n {8}what to do: .*move lock\.db/m);
+    expect([digestOf(store), readFileSync(path).equals(damaged)]).toEqual([before, true]);
+    rmSync(path);
+    const noted = await holdfast(['backup', store.name]);
+    const note = join(engine().environment['HOLDFAST_STATE_DIRECTORY'] ?? '', 'stores', `${store.name}.json`);
+    expect(noted.stderr).toMatch(new RegExp(`^STOP root_missing: .*though ${note} has noted`, 'm'));
+    rmSync(note);
     expect(await holdfast(['backup', store.name])).toMatchObject({ status: 0 });
   });
 
