@@ -58,7 +58,7 @@ sum_of() {
 jq_common='
   def whole: type == "number" and . == floor and . >= 0 and . <= 9007199254740991;
   def hex: type == "string" and length == 64 and (explode | all((. >= 48 and . <= 57) or (. >= 97 and . <= 102)));
-  def inside: type == "string" and length > 0 and (explode | index(0) == null)
+  def inside: type == "string" and length > 0 and (explode | all(. != 0))
     and (split("/") | all(. != "" and . != "." and . != ".."));
   def name: if .path == "." then "./" + .root else "./" + .root + "/" + .path end;
   def entry: .directory // .file;

@@ -278,6 +278,14 @@ describe('not read is', () => {
     expect([stop.code, stop.message]).toEqual(['vault_invalid', expect.stringContaining('longer than')]);
   });
 
+  test('a line that is too long to be read, and so none is written', async () => {
+    const runs = Array.from({ length: 8_000_000 }, () => [0, 1_000_000_000, 1_000_000_000, 1_000_000] as const);
+    const long = file('data', 'a', { sizeBytes: 8_000_000 * 1_000_000, runs });
+    const lines = [{ backup: BACKUP }, directory('data', '.'), long];
+    const stop = await stopOf(() => writeManifest(temporaryDirectory(), lines, PACKS));
+    expect([stop.code, stop.message]).toEqual(['vault_invalid', expect.stringContaining('longer than')]);
+  });
+
   test('what is no age file', async () => {
     expect(await codeOf(() => readBytes(Buffer.from('age-encryption.org/v2\n')))).toBe('vault_invalid');
     expect(await codeOf(() => readBytes(Buffer.alloc(100_000)))).toBe('vault_invalid');
