@@ -13,16 +13,12 @@ export interface NamedVault {
   readonly seen: Seen;
 }
 
-/** @throws Stop definition_missing and the like for the settings; those of openVault; seen_corrupt */
+/** Remembers the trust that it finds. @throws Stop of control/vault-room.ts; usage for another host */
 export async function openNamedVault(command: Command, name: string): Promise<NamedVault> {
-  const { loadVaultSettings } = await import('../definitions/vaults.js');
-  const { directoryPlace } = await import('../vault/directory-place.js');
-  const { openVault } = await import('../vault/trust.js');
-  const settings = await loadVaultSettings(localDefinitions(command), name);
-  const seen = await seenOfVault(settings.vault);
-  const open = await openVault(directoryPlace(settings.directory), settings, { trustSeen: await seen.trust() });
-  await seen.sawTrust(open.trust);
-  return { settings, open, seen };
+  const { openVaultRoom } = await import('../control/vault-room.js');
+  const directories = { definitionsDirectory: localDefinitions(command), stateDirectory: stateDirectory() };
+  const { settings, vault } = await openVaultRoom(directories, name);
+  return { settings, open: vault, seen: await seenOfVault(settings.vault) };
 }
 
 /** What this host remembers of a vault. */

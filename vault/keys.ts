@@ -64,12 +64,17 @@ export async function rewrap(
   if (key === undefined) throw new Stop('usage', `the vault has no key ${number}`, { number });
   const identity = await openVaultKey(opened, key, identities);
   if (identity === null) throw sealed([key]);
-  const own = await Promise.all(identities.map((each) => identityToRecipient(each)));
+  const own = await recipientsOf(identities);
   if (!own.some((recipient) => recipients.includes(recipient)))
     throw new Stop('usage', 'none of the recipients is your own: who takes your place does this, without yours', {
       own,
     });
   await opened.place.replace(OBJECTS.key(number), await sealIdentity(identity, recipients));
+}
+
+/** What is to be sealed to, for these to open it. */
+export function recipientsOf(identities: readonly string[]): Promise<readonly string[]> {
+  return Promise.all(identities.map((identity) => identityToRecipient(identity)));
 }
 
 /**

@@ -4,7 +4,7 @@ import { armor } from 'age-encryption';
 import { OBJECTS } from '../domain/vault.js';
 import type { VaultKey } from '../domain/vault.js';
 import { listStores, readChain } from './envelopes.js';
-import type { Chain } from './envelopes.js';
+import type { Chain, Head } from './envelopes.js';
 import type { OpenVault } from './trust.js';
 
 const SEALED_BYTES_MAX = 64 * 1024;
@@ -30,8 +30,15 @@ export interface KitStore {
   readonly stop: string | null;
 }
 
+export interface ReadKit {
+  /** RFC 3339. */
+  readonly now: string;
+  /** The newest backup of a store that this host knows. */
+  readonly known: (store: string) => Promise<Head | null>;
+}
+
 /** @throws Stop vault_object_missing where a sealed identity is absent; vault_object_foreign, io_error and the like */
-export async function readKit(open: OpenVault, { now }: { readonly now: string }): Promise<Kit> {
+export async function readKit(open: OpenVault, { now, known }: ReadKit): Promise<Kit> {
   const { place, description, trust } = open;
   const keys: Kit['keys'][number][] = [];
   for (const key of trust.keys)
@@ -40,7 +47,7 @@ export async function readKit(open: OpenVault, { now }: { readonly now: string }
   if (listed.stop !== null) throw listed.stop;
   const stores: KitStore[] = [];
   for (const store of listed.stores) {
-    const { head, entries, stop } = await readChain(open, store, { now });
+    const { head, entries, stop } = await readChain(open, store, { now, known: await known(store) });
     const createdAt = entries.at(-1)?.envelope?.createdAt ?? null;
     stores.push({ store, head, createdAt, stop: stop === null ? null : stop.code });
   }

@@ -99,12 +99,23 @@ export class ManifestWriter {
   }
 
   async #add(line: VaultManifestLine): Promise<void> {
-    const text = `${JSON.stringify(this.#checker.accept(line))}\n`;
-    if (text.length > LIMITS.vaultManifestLineBytesMax / 3 && tooLong(Buffer.byteLength(text)))
-      throw this.#checker.invalid(`a line is longer than ${LIMITS.vaultManifestLineBytesMax} bytes`);
+    const text = this.#textOf(this.#checker.accept(line));
     this.#waiting.push(text);
     this.#waitingCharacters += text.length;
     if (this.#waitingCharacters >= BATCH_CHARACTERS) await this.#flush(false);
+  }
+
+  #textOf(line: VaultManifestLine): string {
+    let text: string | null = null;
+    try {
+      text = `${JSON.stringify(line)}\n`;
+    } catch (error) {
+      // No string is that long
+      if (!(error instanceof RangeError)) throw error;
+    }
+    // A character has three bytes at most: short lines need no second look
+    if (text !== null && (!tooLong(3 * text.length) || !tooLong(Buffer.byteLength(text)))) return text;
+    throw this.#checker.invalid(`a line is longer than ${LIMITS.vaultManifestLineBytesMax} bytes`);
   }
 
   async #flush(isLast: boolean): Promise<void> {

@@ -58,7 +58,7 @@ sum_of() {
 jq_common='
   def whole: type == "number" and . == floor and . >= 0 and . <= 9007199254740991;
   def hex: type == "string" and length == 64 and (explode | all((. >= 48 and . <= 57) or (. >= 97 and . <= 102)));
-  def inside: type == "string" and length > 0 and (explode | index(0) == null)
+  def inside: type == "string" and length > 0 and (explode | all(. != 0))
     and (split("/") | all(. != "" and . != "." and . != ".."));
   def name: if .path == "." then "./" + .root else "./" + .root + "/" + .path end;
   def entry: .directory // .file;
@@ -117,8 +117,8 @@ jq_runs='
   | foreach .runs[] as $r (0; . + $r[3]; [($r[0] | pad), ($r[1] | pad), ($r[2] | pad), $r[3], . - $r[3], $name])
 '
 
-# Sorted runs into stretches: frames that follow one another in a pack are decompressed together, and pieces cut out of it
-jq_stretches='
+# Sorted runs into what is taken out of each pack, to be decompressed together, and then the pieces that are cut out of that
+jq_parts='
   foreach (inputs, null) as $r (
     {number: 0, pack: null};
     .out = []
@@ -126,18 +126,22 @@ jq_stretches='
       elif $r != null and .pack == $r[0] and .end == ($r[1] | tonumber) then
         .at += .size
       else
-        if .pack == null then . else .out = [[(.number | pad), 0, (.pack | tonumber), .begin, .end - .begin]] end
-        | if $r == null then . else .number += 1 | .pack = $r[0] | .begin = ($r[1] | tonumber) | .at = 0 end
+        if .pack == null then . else .out = [[.pack, 0, (.number | pad), .begin, .end - .begin]] end
+        | if $r == null then . else
+            .number += 1
+            | .at = (if .pack == $r[0] then .at + .size else 0 end)
+            | .pack = $r[0] | .begin = ($r[1] | tonumber)
+          end
       end
     | if $r == null then . else
         .run = $r[1:3] | .end = ($r[1] | tonumber) + ($r[2] | tonumber) | .size = $r[3]
-        | .out += [[(.number | pad), 1, .at, $r[3], $r[4], $r[5]]]
+        | .out += [[.pack, 1, .at, $r[3], $r[4], $r[5]]]
       end;
     .out[])
 '
 
 jq_script='
-  if .[1] == 0 then "stretch \($envelope[0].packs[.[2]].sha256) \(.[3]) \(.[4])"
+  if .[1] == 0 then "frames \($envelope[0].packs[.[0] | tonumber].sha256) \(.[3]) \(.[4])"
   else "piece \(.[2]) \(.[3]) \(.[4]) \(.[5] | @sh)" end
 '
 
@@ -247,20 +251,19 @@ damage() {
   printf '"%s"\n' "$pack" >>"$tmp/damaged"
 }
 
-# Called by the script that jq makes. A stretch: pack, offset, length. Decompressed into $tmp/stretch
-stretch() {
+# Called by the script that jq makes. Frames: pack, offset, length. Gathered in $tmp/frames until a piece is asked for
+frames() {
   if [ "$1" != "$pack" ]; then
-    pack=$1
+    pack=$1 is_plain=0
+    : >"$tmp/frames"
     open_pack "$vault/packs/${pack%"${pack#??}"}/$pack.age"
   fi
-  if [ "$usable" = 1 ] && ! frames "$2" "$3" >"$tmp/stretch"; then
-    if frames "$2" "$3" >/dev/null; then fail "can't write to $target"; fi
-    damage "the frames from $2 on can't be decompressed"
+  if [ "$usable" = 1 ] && ! take "$2" "$3" >>"$tmp/frames"; then
+    if take "$2" "$3" >/dev/null; then fail "can't write to $target"; fi
+    damage "it has nothing from $2 on"
   fi
 }
-frames() {
-  dd if="$tmp/pack" bs=131072 iflag=skip_bytes,count_bytes skip="$1" count="$2" status=none | zstd -dcq
-}
+take() { dd if="$tmp/pack" bs=131072 iflag=skip_bytes,count_bytes skip="$1" count="$2" status=none; }
 
 open_pack() {
   usable=1
@@ -277,11 +280,19 @@ open_pack() {
   fi
 }
 
-# Called by the script that jq makes. A piece: where in the stretch, how long, where in the file, the file
+# Called by the script that jq makes. A piece: where in what the frames decompress to, how long, where in the file, the file
 piece() {
+  if [ "$usable" = 1 ] && [ "$is_plain" = 0 ]; then decompress; fi
   if [ "$usable" = 1 ]; then
-    dd if="$tmp/stretch" bs=131072 iflag=skip_bytes,count_bytes oflag=seek_bytes conv=notrunc status=none \
+    dd if="$tmp/plain" bs=131072 iflag=skip_bytes,count_bytes oflag=seek_bytes conv=notrunc status=none \
       skip="$1" count="$2" seek="$3" 1<>"$4" || fail "can't write to $target"
+  fi
+}
+decompress() {
+  is_plain=1
+  if ! zstd -dcq <"$tmp/frames" >"$tmp/plain"; then
+    if zstd -dcq <"$tmp/frames" >/dev/null; then fail "can't write to $target"; fi
+    damage "its frames can't be decompressed"
   fi
 }
 
@@ -308,14 +319,14 @@ restore_data() {
   . "$tmp/script"
   jq -c "$jq_common $jq_runs" "$tmp/manifest" >"$tmp/runs" || fail 'jq failed'
   sort -T "$tmp" "$tmp/runs" >"$tmp/sorted"
-  jq -nc "$jq_common $jq_stretches" "$tmp/sorted" >"$tmp/runs" || fail 'jq failed'
+  jq -nc "$jq_common $jq_parts" "$tmp/sorted" >"$tmp/runs" || fail 'jq failed'
   sort -T "$tmp" "$tmp/runs" >"$tmp/sorted"
   jq -r --slurpfile envelope "$tmp/envelope" "$jq_script" "$tmp/sorted" >"$tmp/script" || fail 'jq failed'
   rm -f "$tmp/runs" "$tmp/sorted"
-  pack='' usable=0
+  pack='' usable=0 is_plain=0
   : >"$tmp/damaged"
   . "$tmp/script"
-  rm -f "$tmp/pack" "$tmp/stretch"
+  rm -f "$tmp/pack" "$tmp/frames" "$tmp/plain"
 }
 
 # What damaged packs harm is named and removed; $bad has their indices for jq

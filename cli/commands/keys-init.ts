@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { hostName } from '../../client/host-settings.js';
+import { Stop } from '../../domain/stop.js';
 import { NAMESPACES } from '../../domain/vault.js';
 import { describeCommand, localDefinitions, outputOf } from '../command.js';
 import { seenOfVault } from '../open-vault.js';
@@ -44,6 +45,8 @@ export function initKeysCommand(): Command {
       const directory = resolve(options.directory);
       const signingKeyFile = options.hostKey === undefined ? null : resolve(options.hostKey);
       const hostKey = signingKeyFile === null ? null : await publicKeyOf(signingKeyFile);
+      const identityFile = options.identityFile === undefined ? null : resolve(options.identityFile);
+      if (identityFile !== null) await assertOpens(identityFile, options.recipient);
       const open = await initVault(directoryPlace(directory), {
         vault: randomUUID(),
         recipients: options.recipient,
@@ -56,7 +59,6 @@ export function initKeysCommand(): Command {
         now: now(),
       });
       const { vault, admin } = open.description;
-      const identityFile = options.identityFile === undefined ? null : resolve(options.identityFile);
       const settings = { name, directory, vault, admin, signingKeyFile, identityFile, identityCommand: null };
       const path = await addVaultSettings(definitions, settings);
       await (await seenOfVault(vault)).sawTrust(open.trust);
@@ -66,6 +68,14 @@ export function initKeysCommand(): Command {
         `        holdfast keys allow ${name} HOST --key FILE, for each other host that writes`,
       ]);
     });
+}
+
+/** A host that could never read what is sealed is told so before anything is. */
+async function assertOpens(identityFile: string, recipients: readonly string[]): Promise<void> {
+  const { readIdentities, recipientsOf } = await import('../../vault/keys.js');
+  const own = await recipientsOf(await readIdentities({ identityFile, identityCommand: null }));
+  if (own.some((recipient) => recipients.includes(recipient))) return;
+  throw new Stop('usage', `no recipient is that of ${identityFile}`, { identityFile, itsRecipients: own });
 }
 
 /** For an option that is given again and again. */

@@ -120,9 +120,9 @@ function kitCommand(): Command {
       const { now } = await import('../../control/clock.js');
       const { readKit } = await import('../../vault/kit.js');
       const { kitLines, settingsOfKit } = await import('../kit.js');
-      const { settings, open } = await openNamedVault(command, name);
+      const { settings, open, seen } = await openNamedVault(command, name);
       const printedAt = now();
-      const kit = await readKit(open, { now: printedAt });
+      const kit = await readKit(open, { now: printedAt, known: (store) => seen.head(store) });
       outputOf(command).result(
         { name, printedAt, directory: settings.directory, ...kit, settings: settingsOfKit(settings) },
         kitLines({ settings, kit, printedAt }),

@@ -8,6 +8,7 @@ import { loadVaultSettings } from '../../definitions/vaults.js';
 import { OBJECTS } from '../../domain/vault.js';
 import { directoryPlace } from '../../vault/directory-place.js';
 import { countersign } from '../../vault/envelopes.js';
+import { seenOf } from '../../vault/seen.js';
 import { fingerprintOf } from '../../vault/signatures.js';
 import { openVault } from '../../vault/trust.js';
 import type { OpenVault } from '../../vault/trust.js';
@@ -90,6 +91,8 @@ describe('keys init', () => {
     };
     expect(await attempt('--recipient', 'age1mistyped')).toBe('usage');
     expect(await attempt('--host-key', join(room.directory, 'no-key'))).toBe('io_error');
+    const { identityFile } = makePerson(room.directory, 'second');
+    expect(await attempt('--identity-file', identityFile)).toBe('usage');
     chmodSync(room.admin.file, 0o644);
     expect(await attempt()).toBe('secret_exposed');
     chmodSync(room.admin.file, 0o600);
@@ -199,7 +202,10 @@ describe('keys rewrap', () => {
     const rewrap = (environment: Environment, ...people: readonly Person[]) =>
       run(
         { ...room.environment, ...environment },
-        ...['keys', 'rewrap', 'main', '--json'],
+        'keys',
+        'rewrap',
+        'main',
+        '--json',
         ...people.flatMap(({ recipient }) => ['--recipient', recipient]),
       );
     expect(codeOf(await rewrap({}, second))).toBe('identity_missing');
@@ -218,7 +224,8 @@ describe('keys rewrap', () => {
 
 describe('keys kit', () => {
   test('has what brings the vault back on an empty host, and no secret', async () => {
-    const room = await makeVaultRoom('--identity-file', join('/', 'media', 'person.txt'));
+    const room = makeRoom();
+    await room.init('--host-key', room.host.file, '--identity-file', room.person.identityFile);
     const heads = await commitMany(await opened(room), room.host, 2);
     const { stdout } = await room.keys('kit', 'main');
     const { vault, trust } = await opened(room).then(({ description, trust: { keys } }) => ({
@@ -231,7 +238,7 @@ describe('keys kit', () => {
       room.vault,
       fingerprintOf(room.admin.publicKey),
       heads[1]?.sha256,
-      '/media/person.txt',
+      room.person.identityFile,
     ])
       expect(stdout).toContain(text);
     expect(stdout).not.toMatch(/AGE-SECRET-KEY-|PRIVATE KEY/);
@@ -269,5 +276,9 @@ describe('keys kit', () => {
     const { status, stdout } = await room.keys('kit', 'main');
     expect(status).toBe(0);
     expect(stdout).toMatch(/shop {2}2, of .*; STOP chain_broken/);
+    const seen = seenOf(join(room.directory, 'state/vaults'), (await opened(room)).description.vault);
+    await seen.sawHead('shop', { number: 3, sha256: 'a'.repeat(64) });
+    const { last } = jsonLines(await room.keys('kit', 'main', '--json'));
+    expect(last['stores']).toMatchObject([{ store: 'shop', stop: 'backup_vanished' }]);
   });
 });

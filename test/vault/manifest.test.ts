@@ -278,6 +278,15 @@ describe('not read is', () => {
     expect([stop.code, stop.message]).toEqual(['vault_invalid', expect.stringContaining('longer than')]);
   });
 
+  test('a line that is too long to be read, and so none is written', async () => {
+    // The second is longer than any string when it is JSON
+    for (const characters of [257 * 1024 * 1024, 2 ** 29 - 100]) {
+      const line = { backup: { ...BACKUP, createdBy: 'x'.repeat(characters) } };
+      const stop = await stopOf(() => writeManifest(temporaryDirectory(), [line], []));
+      expect([stop.code, stop.message]).toEqual(['vault_invalid', expect.stringContaining('longer than')]);
+    }
+  });
+
   test('what is no age file', async () => {
     expect(await codeOf(() => readBytes(Buffer.from('age-encryption.org/v2\n')))).toBe('vault_invalid');
     expect(await codeOf(() => readBytes(Buffer.alloc(100_000)))).toBe('vault_invalid');
