@@ -217,14 +217,13 @@ export class Packer {
 class Lane {
   batch: Batch | null = null;
   readonly worker: Worker;
-  readonly #finish: Promise<void>;
-  #settle: { resolve: () => void; reject: (error: Error) => void } | null = null;
+  /** Why it ended; null: everything that it had is sealed. */
+  readonly #finish: Promise<Error | null>;
+  #settle: (why: Error | null) => void = () => undefined;
 
   constructor(data: PackThreadData) {
     this.worker = new Worker(new URL('./pack-thread.js', import.meta.url), { workerData: data });
-    this.#finish = new Promise((resolve, reject) => (this.#settle = { resolve, reject }));
-    // Nobody may be waiting for it yet
-    this.#finish.catch(() => undefined);
+    this.#finish = new Promise((resolve) => (this.#settle = resolve));
   }
 
   say(message: ToThread, transfer: readonly ArrayBuffer[] = []): void {
@@ -233,15 +232,16 @@ class Lane {
 
   async finish(): Promise<void> {
     this.say({ finish: true });
-    await this.#finish;
+    const why = await this.#finish;
+    if (why !== null) throw why;
   }
 
   finished(): void {
-    this.#settle?.resolve();
+    this.#settle(null);
   }
 
   abandon(error: Error): void {
-    this.#settle?.reject(error);
+    this.#settle(error);
   }
 
   async end(): Promise<void> {

@@ -97,6 +97,12 @@ const PLANTS: readonly Plant[] = [
     allowed: ['../files/errors.js', '../domain/manifest.js', 'node:fs'],
   },
   {
+    file: 'vault/planted.ts',
+    refused: ['../control/lock.js', '../artefacts/artefact.js', '../sqlite/cut.js', 'koffi', '@temporalio/activity'],
+    reason: 'vault/ imports domain/, files/, age-encryption, zstd-napi, better-sqlite3 and piscina alone',
+    allowed: ['age-encryption', 'zstd-napi/binding.js', 'better-sqlite3', '../files/errors.js', '../domain/vault.js'],
+  },
+  {
     file: 'sqlite/planted.ts',
     refused: ['../files/walk.js', '../files/errors.js', '../control/lock.js', 'koffi', '@temporalio/activity'],
     reason: 'sqlite/ imports domain/, better-sqlite3 and piscina alone',
