@@ -41,7 +41,7 @@ export interface StepContext {
   readonly room: StoreRoom;
   readonly signal: AbortSignal;
   /** Says how far the step is; the newest is sent with each heartbeat. */
-  report(progress: Partial<Omit<Progress, 'step' | 'elapsedMillis'>>): void;
+  readonly report: (progress: Partial<Omit<Progress, 'step' | 'elapsedMillis'>>) => void;
 }
 
 type Body<Input, Output> = (input: Input, context: StepContext) => Promise<Output>;

@@ -74,7 +74,11 @@ export interface Holdfast {
     confirm: string,
     options: OperationOptions & { readonly confirmedBy?: ConfirmedBy },
   ): Promise<Operation<RestoreReport>>;
-  verify(store: string, backup: string, options: OperationOptions): Promise<Operation<VerifyReport>>;
+  verify(
+    store: string,
+    backup: string,
+    options: OperationOptions & Pick<VerifyOrder, 'depth' | 'seed'>,
+  ): Promise<Operation<VerifyReport>>;
   /** Asks the execution of a store to undo and end. @throws Stop artefact_missing when none is running */
   cancel(store: string): Promise<{ readonly workflowId: string }>;
   /** The runs of a store that are open, executions and requests. */
@@ -138,7 +142,13 @@ export function createHoldfast(session: EngineSession): Holdfast {
       return start<RestoreReport>('request', requestId(store, order.operation), order);
     },
     async verify(store, backup, options) {
-      const order: VerifyOrder = { ...orderOf(store, options), backup };
+      const { depth, seed } = options;
+      const order: VerifyOrder = {
+        ...orderOf(store, options),
+        backup,
+        ...(depth !== undefined && { depth }),
+        ...(seed !== undefined && { seed }),
+      };
       return start<VerifyReport>('verify', requestId(store, order.operation), order);
     },
     async cancel(store) {

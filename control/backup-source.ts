@@ -9,6 +9,7 @@ import type { FileEntry, Manifest } from '../domain/manifest.js';
 import { copyEach, hashEach } from '../files/copy.js';
 import type { ReadOptions } from '../files/copy.js';
 import { lazily } from '../files/lazily.js';
+import type { FileFault } from '../vault/unpacker.js';
 import { openVaultBackup, resolveVaultBackup } from './vault-backup.js';
 import { parseVaultReference } from './vault-room.js';
 import type { HostDirectories } from './vault-room.js';
@@ -26,10 +27,15 @@ export interface BackupSource {
    * @throws Stop checksum_mismatch, and those of the place
    */
   extract(files: readonly FileEntry[], targetOf: (entry: FileEntry) => string, options: ReadOptions): Promise<void>;
-  /** Holds files to their digests, without writing. @throws Stop as extract */
-  check(files: readonly FileEntry[], options: ReadOptions): Promise<void>;
-  /** Calls `work` with a directory in which its databases lie where `place` says. */
+  /**
+   * Holds files to their digests, without writing.
+   * @param onFault told of each that is not what it should be, where the others can still be checked
+   * @throws Stop as extract, where they can't be
+   */
+  check(files: readonly FileEntry[], options: ReadOptions, onFault: (fault: FileFault) => void): Promise<void>;
+  /** Calls `work` with a directory in which these of its databases lie where `place` says. */
   withDatabases<T>(
+    databases: readonly FileEntry[],
     options: ReadOptions,
     work: (place: (root: string, path: string) => string) => Promise<T>,
   ): Promise<T>;
@@ -79,6 +85,6 @@ function artefactSource(artefact: Artefact): BackupSource {
         lazily(files, (entry) => ({ source: pathOf(entry), expected: expected(entry) })),
         options,
       ),
-    withDatabases: (_options, work) => work((root, path) => dataPath(artefact, { root, path })),
+    withDatabases: (_databases, _options, work) => work((root, path) => dataPath(artefact, { root, path })),
   };
 }

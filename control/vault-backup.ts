@@ -8,6 +8,7 @@ import { Stop } from '../domain/stop.js';
 import { OBJECTS } from '../domain/vault.js';
 import type { Envelope, VaultBackupLine, VaultFileEntry } from '../domain/vault.js';
 import { ensureDirectory, removeTree } from '../files/durable.js';
+import type { ReadOptions } from '../files/copy.js';
 import { lazily } from '../files/lazily.js';
 import { findInVault } from '../vault/catalogue.js';
 import { readEnvelope } from '../vault/envelopes.js';
@@ -39,7 +40,12 @@ export async function openVaultBackup(host: HostDirectories, reference: VaultRef
   return sourceOf(host, await openVaultRoom(host, reference.vault), reference);
 }
 
-async function sourceOf(host: HostDirectories, vaultRoom: VaultRoom, reference: VaultReference): Promise<BackupSource> {
+/** As openVaultBackup, of a vault that is open. */
+export async function sourceOf(
+  host: HostDirectories,
+  vaultRoom: VaultRoom,
+  reference: VaultReference,
+): Promise<BackupSource> {
   const { place } = vaultRoom.vault;
   const { envelope, sha256 } = await readEnvelope(vaultRoom.vault, reference.store, reference.number, { now: now() });
   const identities = await identitiesOf(vaultRoom);
@@ -69,25 +75,10 @@ async function sourceOf(host: HostDirectories, vaultRoom: VaultRoom, reference: 
       }
     },
     extract: (files, targetOf, options) => unpackFiles(jobs(files, targetOf), { ...options, place, packs, identities }),
-    async check(files, options) {
-      const faults: { readonly file: string; readonly code: string }[] = [];
-      let first: Stop | null = null;
-      await checkFiles(jobs(files), { ...options, place, packs, identities }, ({ name, stop }) => {
-        first ??= stop;
-        if (faults.length < FAULTS_TOLD_MAX) faults.push({ file: name, code: stop.code });
-      });
-      if (first !== null) throw withFaults(first, faults);
-      await vaultRoom.remember(reference.store, { number: reference.number, sha256 });
-    },
-    withDatabases: (options, work) => withScratch(host, source, options, work),
+    check: (files, options, onFault) => checkFiles(jobs(files), { ...options, place, packs, identities }, onFault),
+    withDatabases: (databases, options, work) => withScratch(host, source, databases, options, work),
   };
   return source;
-}
-
-const FAULTS_TOLD_MAX = 100;
-
-function withFaults({ code, message, details }: Stop, faults: readonly object[]): Stop {
-  return new Stop(code, message, { ...details, faults });
 }
 
 function runsOf(entry: FileEntry): VaultFileEntry['runs'] {
@@ -130,14 +121,14 @@ async function manifestOf(
 async function withScratch<T>(
   { stateDirectory }: HostDirectories,
   source: BackupSource,
-  options: Parameters<BackupSource['withDatabases']>[0],
+  databases: readonly FileEntry[],
+  options: ReadOptions,
   work: (place: (root: string, path: string) => string) => Promise<T>,
 ): Promise<T> {
   const scratch = join(stateDirectory, 'scratch', randomUUID());
   const place = (root: string, path: string): string => join(scratch, root, path);
   await ensureDirectory(scratch, 0o700);
   try {
-    const databases = source.manifest.entries.filter((entry): entry is FileEntry => entry.type === 'database');
     for (const { root, path } of databases) await mkdir(dirname(place(root, path)), { recursive: true, mode: 0o700 });
     await source.extract(databases, ({ root, path }) => place(root, path), options);
     return await work(place);

@@ -30,7 +30,7 @@ export const VAULT_STOPS = {
     remedy: 'find out who put it there, and take it away',
   },
   vault_damaged: {
-    title: 'backups of the vault are harmed',
+    title: 'objects of the vault are missing, changed, or do not belong there',
     exit: 65,
     safe: 'nothing was changed; every backup that is not named is intact',
     remedy: 'see the details for the backups, and restore others, or these from a copy of the vault',

@@ -266,54 +266,91 @@ interface CountersignedPlace {
   readonly store: string;
   readonly number: number;
   readonly envelopeSha256: string;
+  /** Names in the envelope's directory. */
   readonly objects: readonly string[];
   readonly now: string;
 }
 
 /** Those that are believed, the newest first. Others vouch for nothing, and harm nothing. */
-async function countersignatures(
+async function countersignatures(open: OpenVault, place: CountersignedPlace): Promise<readonly Verified[]> {
+  const all = await readAllCountersignatures(open, place);
+  return all
+    .flatMap(({ verified, stop }) => (verified === null || stop !== null ? [] : [verified]))
+    .sort((left, right) => (left.verifiedAt < right.verifiedAt ? 1 : -1));
+}
+
+/** One of a backup's countersignatures. */
+export interface Countersignature {
+  readonly object: string;
+  /** null: it can't be read as one. */
+  readonly verified: Verified | null;
+  /** Fingerprint; null: no key signed it. */
+  readonly signedBy: string | null;
+  /** Why it vouches for nothing; null: it is believed. */
+  readonly stop: Stop | null;
+}
+
+/**
+ * Every countersignature of a backup, believed or not.
+ * @param envelopeSha256 of the bytes that they must speak of
+ * @throws Stop io_error, permission_denied, ssh_keygen_failed
+ */
+export async function readCountersignatures(
   open: OpenVault,
-  { store, number, envelopeSha256, objects, now }: CountersignedPlace,
-): Promise<readonly Verified[]> {
-  const found: Verified[] = [];
-  for (const object of objects) {
+  { store, number }: Pick<Envelope, 'store' | 'number'>,
+  envelopeSha256: string,
+  now: string,
+): Promise<readonly Countersignature[]> {
+  const objects = await open.place.children(OBJECTS.backup(store, number));
+  return readAllCountersignatures(open, { store, number, envelopeSha256, objects, now });
+}
+
+async function readAllCountersignatures(
+  open: OpenVault,
+  place: CountersignedPlace,
+): Promise<readonly Countersignature[]> {
+  const found: Countersignature[] = [];
+  for (const object of place.objects) {
     const [, id, kind] = OBJECT.exec(object) ?? [];
-    if (id === undefined || kind !== 'verified.json') continue;
-    try {
-      const verified = await readCountersignature(open, { store, number, id, now });
-      if (verified.envelopeSha256 === envelopeSha256) found.push(verified);
-    } catch (error) {
-      if (!(error instanceof Stop) || !OWN.has(error.code)) throw error;
-    }
+    if (id !== undefined && kind === 'verified.json') found.push(await readCountersignature(open, place, id));
   }
-  return found.sort((left, right) => (left.verifiedAt < right.verifiedAt ? 1 : -1));
+  return found;
 }
 
 async function readCountersignature(
   { place, description, trust }: OpenVault,
-  {
-    store,
-    number,
-    id,
-    now,
-  }: { readonly store: string; readonly number: number; readonly id: string; readonly now: string },
-): Promise<Verified> {
-  const name = OBJECTS.verified(store, number, id);
-  const bytes = await place.read(name, VERIFIED_BYTES_MAX);
-  const verified = parseVerified(name, bytes);
-  if (verified.vault !== description.vault || verified.store !== store || verified.number !== number)
-    throw foreign(name);
-  const signature = signatureText(await place.read(OBJECTS.verifiedSignature(store, number, id), SIGNATURE_BYTES_MAX));
-  await verifySignature({
-    name,
-    bytes,
-    signature,
-    namespace: NAMESPACES.verify,
-    signers: trust.signers,
-    principal: null,
-    at: now,
-  });
-  return verified;
+  { store, number, envelopeSha256, now }: CountersignedPlace,
+  id: string,
+): Promise<Countersignature> {
+  const object = OBJECTS.verified(store, number, id);
+  let known: Countersignature = { object, verified: null, signedBy: null, stop: null };
+  try {
+    const bytes = await place.read(object, VERIFIED_BYTES_MAX);
+    const verified = parseVerified(object, bytes);
+    known = { ...known, verified };
+    if (verified.vault !== description.vault || verified.store !== store || verified.number !== number)
+      throw foreign(object);
+    if (verified.envelopeSha256 !== envelopeSha256) throw foreign(object, { envelopeSha256: verified.envelopeSha256 });
+    const name = OBJECTS.verifiedSignature(store, number, id);
+    const signed = {
+      name: object,
+      bytes,
+      signature: signatureText(await place.read(name, SIGNATURE_BYTES_MAX)),
+      namespace: NAMESPACES.verify,
+      signers: trust.signers,
+      principal: null,
+      at: now,
+    };
+    const { verdict, fingerprint } = await judgeSignature(signed);
+    return {
+      ...known,
+      signedBy: fingerprint,
+      stop: verdict === 'believed' ? null : notBelieved(signed, verdict, fingerprint),
+    };
+  } catch (error) {
+    if (error instanceof Stop && OWN.has(error.code)) return { ...known, stop: error };
+    throw error;
+  }
 }
 
 function foreign(name: string, found: object = {}): Stop {

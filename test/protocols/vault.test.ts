@@ -100,7 +100,10 @@ describe.skipIf(requires('temporal', 'age'))('a store whose backups go to a vaul
     expect(await store.digest('a.db')).toEqual(before);
     const verify = (await engine().holdfast.verify(store.name, 'latest', { requestedBy: 'test' })).result();
     const stop = await stopOf(verify);
-    expect([stop.code, stop.details['faults']]).toEqual(['vault_invalid', expect.arrayContaining([expect.anything()])]);
+    expect([stop.code, stop.details['objects']]).toEqual([
+      'vault_damaged',
+      [expect.objectContaining({ object: `packs/${pack}` })],
+    ]);
   });
 
   test('verify.bytes, verify.databases: a sound backup passes', async () => {

@@ -16,21 +16,31 @@ export interface TestVault {
   readonly open: OpenVault;
   readonly admin: SshKey;
   readonly host: SshKey;
+  /** May countersign. */
+  readonly verifier: SshKey;
   readonly person: Person;
   /** Writes the settings anew: what this host may do. */
-  readonly settle: (changed: { readonly signs?: boolean; readonly reads?: boolean }) => void;
+  readonly settle: (changed: { readonly signs?: boolean | SshKey; readonly reads?: boolean }) => void;
 }
 
 export async function makeVaultFor(engine: TestEngine, name: string): Promise<TestVault> {
   const home = join(engine.directory, `keys-${name}`);
   mkdirSync(home, { recursive: true });
-  const [admin, host] = [makeSshKey(home, 'admin'), makeSshKey(home, 'host')];
+  const [admin, host, verifier] = ['admin', 'host', 'verifier'].map((of) => makeSshKey(home, of)) as [
+    SshKey,
+    SshKey,
+    SshKey,
+  ];
   const person = makePerson(home, 'person');
   const directory = join(engine.directory, `vault-${name}`);
   const open = await initVault(directoryPlace(directory), {
     vault: randomUUID(),
     recipients: [person.recipient],
-    texts: { allowedSigners: allow(TEST_HOST, 'holdfast', host), revokedKeys: '', definitions: new Map() },
+    texts: {
+      allowedSigners: allow(TEST_HOST, 'holdfast', host) + allow('recovery', 'holdfast-verify', verifier),
+      revokedKeys: '',
+      definitions: new Map(),
+    },
     adminKeyFile: admin.file,
     now: new Date().toISOString(),
   });
@@ -45,11 +55,11 @@ export async function makeVaultFor(engine: TestEngine, name: string): Promise<Te
       directory,
       vault,
       admin: fingerprint,
-      ...(signs && { signingKeyFile: host.file }),
+      ...(signs !== false && { signingKeyFile: (signs === true ? host : signs).file }),
       ...(reads && { identityFile: person.identityFile }),
     };
     writeFileSync(path, JSON.stringify(value), { mode: 0o644 });
   };
   settle({});
-  return { name, directory, open, admin, host, person, settle };
+  return { name, directory, open, admin, host, verifier, person, settle };
 }
