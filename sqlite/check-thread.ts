@@ -1,11 +1,11 @@
 // A thread of the check pool: one request, one staged database (check.ts).
 import { closeSync, constants, copyFileSync, lstatSync, openSync, readSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import Database from 'better-sqlite3';
 import type { DatabaseFacts } from '../domain/manifest.js';
 import { Stop } from '../domain/stop.js';
 import type { CheckRequest, CheckTask } from './check.js';
-import { lstatMember, requireNameable, sqliteCode, stopOutcome, translateSqlite } from './errors.js';
+import { hasRoomForLog, lstatMember, requireNameable, sqliteCode, stopOutcome, translateSqlite } from './errors.js';
 import type { Outcome } from './errors.js';
 import { readFacts } from './facts.js';
 
@@ -24,8 +24,10 @@ function checkFile({ scratch, ...request }: CheckTask): DatabaseFacts {
   requireNameable(path);
   if (lstatMember(path).size === 0n) throw new Stop('not_a_database', 'the file is empty', { path });
   requireAlone(path);
-  const place = scratch !== null && isMarkedWal(path) ? copyInto(scratch, path) : path;
+  const isWal = isMarkedWal(path);
+  const place = scratch !== null && isWal ? copyInto(scratch, path) : path;
   try {
+    if (isWal) requireRoom(dirname(place));
     return checkOpen(request, place);
   } catch (error) {
     throw translateSqlite(error, path);
@@ -46,6 +48,14 @@ function isMarkedWal(path: string): boolean {
     closeSync(file);
   }
   return header[19] === 2;
+}
+
+/**
+ * The index of a log is mapped into memory, and SQLite makes sure of one byte in each 4 KiB of it: where blocks are
+ * smaller and run out, the system ends the process (SIGBUS), which is the worker. @throws Stop no_space
+ */
+function requireRoom(directory: string): void {
+  if (!hasRoomForLog(directory)) throw new Stop('no_space', 'the filesystem is full', { path: directory });
 }
 
 function copyInto(scratch: string, path: string): string {

@@ -103,18 +103,23 @@ const NAMELESS = 0o20000000 | constants.O_DIRECTORY | constants.O_WRONLY;
 
 /** Asks the system by writing, because SQLite does not tell its errno, and free blocks tell of neither inodes nor quotas. */
 function isFull(directory: string): boolean {
+  return !hasRoomForLog(directory, fsyncSync);
+}
+
+/** @param flush where the system may promise more than it has, and says so only when it writes */
+export function hasRoomForLog(directory: string, flush: (file: number) => void = () => undefined): boolean {
   try {
     const file = openSync(directory, NAMELESS, 0o600);
     try {
       writeFileSync(file, Buffer.alloc(ROOM_BYTES_MIN));
-      fsyncSync(file);
-      return false;
+      flush(file);
+      return true;
     } finally {
       closeSync(file);
     }
   } catch (error) {
     // Not every directory may be written to, and not every filesystem has such files
-    return hasErrno(error, 'ENOSPC', 'EDQUOT') || hasNoBlocks(directory);
+    return !hasErrno(error, 'ENOSPC', 'EDQUOT') && !hasNoBlocks(directory);
   }
 }
 

@@ -19,7 +19,10 @@ const CALLS = {
 const EVERY = Number(process.env['HOLDFAST_FAULT_EVERY'] ?? 40);
 
 /** SQLite takes some pages that the disk does not give for corrupt (SQLITE_IOERR_CORRUPTFS), and says no more. */
-const EXPECTED = { EIO: ['done', 'io_error', 'integrity_failed'], ENOSPC: ['done', 'no_space'] } as const;
+const EXPECTED = {
+  EIO: ['done', 'io_error', 'integrity_failed', 'lock_damaged'],
+  ENOSPC: ['done', 'no_space'],
+} as const;
 
 /** Not what the tracer stands in the way of, and how long that takes. */
 const PATIENCE = { requestedBy: 'test', heartbeatTimeoutMillis: 30_000 } as const;

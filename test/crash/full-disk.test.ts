@@ -75,6 +75,7 @@ describe.skipIf(requires('temporal', 'mount'))('a filesystem that is full (needs
       if (protocol === 'restore') store.write('files/one', 'changed');
       const before = contentOf(store);
       const codes: string[] = [];
+      const others: Stop[] = [];
       for (let freeBytes = 0; codes.at(-1) !== 'done'; freeBytes += STEP_BYTES) {
         const { digest } = protocol === 'restore' ? await store.plan() : { digest: '' };
         const giveBack = fill(store, freeBytes);
@@ -87,10 +88,12 @@ describe.skipIf(requires('temporal', 'mount'))('a filesystem that is full (needs
           giveBack,
         );
         codes.push(stop?.code ?? 'done');
+        if (stop !== null && stop.code !== 'no_space') others.push(stop);
         expect(contentOf(store)).toBe(stop === null && protocol === 'restore' ? original : before);
         await assertSound(store);
       }
-      expect(new Set(codes.slice(0, -1))).toEqual(new Set(['no_space']));
+      // With what each of them says of itself
+      expect(others.map(({ code, message, details }) => ({ code, message, details }))).toEqual([]);
       expect(codes.length).toBeGreaterThan(4);
     },
   );

@@ -3,11 +3,13 @@ import { execFileSync } from 'node:child_process';
 import {
   closeSync,
   copyFileSync,
+  mkdirSync,
   mkdtempSync,
   openSync,
   readdirSync,
   rmSync,
   symlinkSync,
+  truncateSync,
   writeFileSync,
   writeSync,
 } from 'node:fs';
@@ -15,6 +17,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import { Stop } from '../../domain/stop.js';
+import { checkDatabase } from '../../sqlite/check.js';
 import { translateSqlite } from '../../sqlite/errors.js';
 import { readLiveFacts } from '../../sqlite/live.js';
 import type { LiveFacts } from '../../sqlite/live.js';
@@ -28,6 +32,16 @@ function fill(path: string): void {
     expect((error as NodeJS.ErrnoException).code).toBe('ENOSPC');
   } finally {
     closeSync(file);
+  }
+}
+
+async function codeOf(work: Promise<unknown>): Promise<string> {
+  try {
+    await work;
+    return 'done';
+  } catch (error) {
+    if (error instanceof Stop) return error.code;
+    throw error;
   }
 }
 
@@ -55,6 +69,39 @@ function makeDisk(options: string): FullDisk {
   return { memory, look: () => readLiveFacts([{ ...request, path: join(memory, 'a.db') }], limits) };
 }
 
+const RESERVE_BYTES = 256 * 1024;
+
+/** An ext4 whose blocks are smaller than a page of memory, with a database in WAL mode; full. */
+function makeSmallBlocks(): { readonly database: string; readonly leave: (freeBytes: number) => void } {
+  const directory = mkdtempSync(join(tmpdir(), 'holdfast-full-'));
+  const [image, disk] = [join(directory, 'image'), join(directory, 'disk')];
+  mkdirSync(disk);
+  execFileSync('truncate', ['-s', '16M', image]);
+  execFileSync('mkfs.ext4', ['-q', '-b', '1024', '-m', '0', '-J', 'size=4', image]);
+  execFileSync('mount', ['-o', 'loop', image, disk]);
+  onTestFinished(() => {
+    execFileSync('umount', [disk]);
+    rmSync(directory, { recursive: true });
+  });
+  const database = join(disk, 'a.db');
+  const source = new Database(database);
+  source.pragma('journal_mode = wal');
+  source.exec('CREATE TABLE t (x); INSERT INTO t VALUES (1)');
+  source.close();
+  const reserve = join(disk, 'reserve');
+  writeFileSync(reserve, Buffer.alloc(RESERVE_BYTES, 1));
+  // The second one takes what the system gives only when it has written the first
+  for (const name of ['first', 'second']) {
+    fill(join(disk, name));
+    execFileSync('sync', [disk]);
+  }
+  const leave = (freeBytes: number): void => {
+    truncateSync(reserve, RESERVE_BYTES - freeBytes);
+    execFileSync('sync', [disk]);
+  };
+  return { database, leave };
+}
+
 describe.skipIf(requires('mount'))('on a full filesystem (needs root)', () => {
   test('no_space: the index of a log finds no room', async () => {
     const { memory, look } = makeDisk('size=256k');
@@ -62,6 +109,17 @@ describe.skipIf(requires('mount'))('on a full filesystem (needs root)', () => {
     expect(await look()).toMatchObject([{ unreadable: 'no_space' }]);
     rmSync(join(memory, 'rest'));
     expect(await look()).toMatchObject([{ facts: { tables: [{ name: 't', rows: 1 }] } }]);
+  });
+
+  test('no_space: a check of a copy ends no process, however little room there is for the index of its log', async () => {
+    const { database, leave } = makeSmallBlocks();
+    const request = { requiredTables: [], sequences: [], appendOnly: [], migrations: null, foreignKeys: false };
+    const codes = new Set<string>();
+    for (let freeKib = 0; freeKib < 256; freeKib += freeKib < 48 ? 1 : 16) {
+      leave(freeKib * 1024);
+      codes.add(await codeOf(checkDatabase({ ...request, path: database, integrity: true })));
+    }
+    expect([...codes]).toEqual(['no_space', 'done']);
   });
 
   test('no_space: the index of a log finds no inode, however many blocks are free', async () => {
