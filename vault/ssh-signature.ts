@@ -4,7 +4,8 @@
 import { createHash, createPublicKey, verify } from 'node:crypto';
 import { Stop } from '../domain/stop.js';
 
-const ARMOR = /^-----BEGIN SSH SIGNATURE-----\n([A-Za-z0-9+/=\n]+)\n-----END SSH SIGNATURE-----\n*$/;
+const ARMOR = /^-----BEGIN SSH SIGNATURE-----\n([A-Za-z0-9+/=\n]+)\n-----END SSH SIGNATURE-----\n$/;
+const ARMOR_LINE = /.{1,70}/g;
 const MAGIC = Buffer.from('SSHSIG');
 const VERSION = 1;
 const ED25519 = 'ssh-ed25519';
@@ -32,7 +33,9 @@ export interface SshSignature {
  */
 export function parseSignature(name: string, armored: string): SshSignature {
   const body = ARMOR.exec(armored)?.[1];
-  const bytes = body === undefined ? null : fromBase64(body.replaceAll('\n', ''));
+  const text = body?.replaceAll('\n', '') ?? '';
+  // As ssh-keygen writes it and no other way: no byte of an object may be changed unnoticed
+  const bytes = text.match(ARMOR_LINE)?.join('\n') === body ? fromBase64(text) : null;
   const reader = bytes === null ? null : readerOf(bytes);
   if (reader === null || !reader.take(MAGIC.length).equals(MAGIC) || reader.number() !== VERSION)
     throw notASignature(name);

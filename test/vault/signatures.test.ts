@@ -147,8 +147,12 @@ test('every byte of a signature counts', async () => {
   const begin = signature.indexOf('\n') + 1;
   const body = Buffer.from(signature.slice(begin, signature.lastIndexOf('-----END')), 'base64');
   const armored = (bytes: Buffer): string =>
-    `-----BEGIN SSH SIGNATURE-----\n${bytes.toString('base64')}\n-----END SSH SIGNATURE-----\n`;
+    `-----BEGIN SSH SIGNATURE-----\n${(bytes.toString('base64').match(/.{1,70}/g) ?? []).join('\n')}\n-----END SSH SIGNATURE-----\n`;
+  expect(armored(body)).toBe(signature);
   expect(await ours(armored(body), { allowedSigners })).toBe('believed');
+  // What it says would be the same
+  for (const edited of [signature.slice(0, -1), `${signature}\n`, signature.replace(/(?<=\S{70})\n/, '')])
+    expect(await ours(edited, { allowedSigners })).toBe('signature_invalid');
   for (let at = 0; at < body.length; at += 1) {
     const edited = Buffer.from(body);
     edited[at] = (edited[at] ?? 0) ^ 1;
