@@ -41,6 +41,8 @@ export interface OperationOptions {
   readonly heartbeatTimeoutMillis?: number;
 }
 
+export interface BackupOptions extends OperationOptions, Pick<BackupOrder, 'rehash'> {}
+
 /** A protocol under way: where it can be looked at, and its end. */
 export interface Operation<Report> {
   readonly operation: string;
@@ -65,7 +67,7 @@ export interface RunProgress {
 }
 
 export interface Holdfast {
-  backup(store: string, options: OperationOptions): Promise<Operation<BackupReport>>;
+  backup(store: string, options: BackupOptions): Promise<Operation<BackupReport>>;
   plan(store: string, source: RestoreSource, options: OperationOptions): Promise<Operation<PlanReport>>;
   /** Plans, then restores or rolls back if the plan's digest is `confirm`. */
   restore(
@@ -124,7 +126,10 @@ export function createHoldfast(session: EngineSession): Holdfast {
   };
   return {
     async backup(store, options) {
-      const order: BackupOrder = orderOf(store, options);
+      const order: BackupOrder = {
+        ...orderOf(store, options),
+        ...(options.rehash !== undefined && { rehash: options.rehash }),
+      };
       return start<BackupReport>('backup', executionId(store), order);
     },
     async plan(store, source, options) {

@@ -4,15 +4,22 @@ import { isAbsolute } from 'node:path';
 import { assertTreeMatches, dataPath, readArtefact } from '../artefacts/artefact.js';
 import type { Artefact } from '../artefacts/artefact.js';
 import { resolveArtefact } from '../artefacts/catalogue.js';
+import type { CatalogueEntry } from '../artefacts/catalogue.js';
+import { numberOf } from '../artefacts/names.js';
+import { timeOfReference } from '../domain/backup-reference.js';
+import type { ReferenceTime } from '../domain/backup-reference.js';
 import type { StoreDefinition } from '../domain/definition.js';
-import type { FileEntry, Manifest } from '../domain/manifest.js';
+import type { FileEntry, Manifest, ManifestEntry } from '../domain/manifest.js';
+import { Stop } from '../domain/stop.js';
 import { copyEach, hashEach } from '../files/copy.js';
 import type { ReadOptions } from '../files/copy.js';
 import { lazily } from '../files/lazily.js';
+import { comparePlaces } from '../vault/manifest-check.js';
 import type { FileFault } from '../vault/unpacker.js';
-import { openVaultBackup, resolveVaultBackup } from './vault-backup.js';
+import { listBackups } from './backups.js';
+import { locateVaultBackup, openVaultBackup, viewVaultBackup } from './vault-backup.js';
 import { parseVaultReference } from './vault-room.js';
-import type { HostDirectories } from './vault-room.js';
+import type { HostDirectories, VaultReference } from './vault-room.js';
 
 export interface BackupSource {
   /** Directory of the artefact, or `vault:<vault>/<store>/<number>`. */
@@ -41,29 +48,107 @@ export interface BackupSource {
   ): Promise<T>;
 }
 
+/** A backup to look into: its entries come one after the other, of a vault's without ever being in memory all. */
+export interface BackupView extends Pick<BackupSource, 'path' | 'manifestSha256' | 'extract'> {
+  /** What the manifest says before its entries. */
+  readonly head: Pick<Manifest, 'backupId' | 'number' | 'store' | 'createdAt' | 'host' | 'cut'>;
+  /** In the order of a vault's manifest, anew with each call. @throws Stop of a manifest that is not whole, at the latest in the end */
+  entries(): AsyncIterable<ManifestEntry>;
+}
+
 /**
  * The backup at a path that a plan or a report names.
  * @throws Stop of readArtefact, and of a vault
  */
 export async function openBackup(host: HostDirectories, path: string): Promise<BackupSource> {
-  const reference = parseVaultReference(path);
-  return reference === null ? artefactSource(await readArtefact(path)) : openVaultBackup(host, reference);
+  return sourceOf(host, await placeAt(path));
 }
 
 /**
- * The backup of `store` that a person names, where the definition sends backups.
- * @throws Stop artefact_missing, ambiguous_intent, and those of openBackup
+ * The backup of `store` that a person names, where the definition sends backups: an id, name or number, a unique prefix of
+ * one, `latest`, `at:<RFC 3339>` (the newest that shows no later state), or the path of an artefact.
+ * @throws Stop artefact_missing, ambiguous_intent, usage for a time that is none, and those of openBackup
  */
 export async function resolveBackup(
   host: HostDirectories,
-  { backup: { destination, vault } }: StoreDefinition,
+  definition: StoreDefinition,
   store: string,
   reference: string,
 ): Promise<BackupSource> {
-  if (isAbsolute(reference) || parseVaultReference(reference) !== null) return openBackup(host, reference);
-  if (vault !== undefined) return resolveVaultBackup(host, vault, store, reference);
+  return sourceOf(host, await locate(host, definition, store, reference));
+}
+
+/** To look into. @throws Stop of resolveBackup */
+export async function viewBackup(
+  host: HostDirectories,
+  definition: StoreDefinition,
+  store: string,
+  reference: string,
+): Promise<BackupView> {
+  return viewOf(host, await locate(host, definition, store, reference));
+}
+
+type Located = Artefact | VaultReference;
+
+const isArtefact = (located: Located): located is Artefact => 'manifest' in located;
+
+async function sourceOf(host: HostDirectories, located: Located): Promise<BackupSource> {
+  return isArtefact(located) ? artefactSource(located) : openVaultBackup(host, located);
+}
+
+async function viewOf(host: HostDirectories, located: Located): Promise<BackupView> {
+  return isArtefact(located) ? artefactView(located) : viewVaultBackup(host, located);
+}
+
+async function placeAt(path: string): Promise<Located> {
+  return parseVaultReference(path) ?? readArtefact(path);
+}
+
+async function locate(
+  host: HostDirectories,
+  definition: StoreDefinition,
+  store: string,
+  reference: string,
+): Promise<Located> {
+  const { destination, vault } = definition.backup;
+  if (isAbsolute(reference) || parseVaultReference(reference) !== null) return placeAt(reference);
+  const at = timeOfReference(reference);
+  if (at !== null) return locateAt(host, definition, store, at);
+  if (vault !== undefined) return locateVaultBackup(host, vault, store, reference);
   if (destination === null) throw new Error('defect: a definition without destination and vault passed the schema');
-  return artefactSource(await resolveArtefact(destination, store, reference));
+  return resolveArtefact(destination, store, reference);
+}
+
+/**
+ * The newest backup that shows no later state. Backups are ordered by their numbers, not by their clocks.
+ * @throws Stop artefact_missing; what is wrong with a backup that might be it
+ */
+async function locateAt(
+  host: HostDirectories,
+  definition: StoreDefinition,
+  store: string,
+  { text, millis }: ReferenceTime,
+): Promise<Located> {
+  for (const { path, stop } of notLater(await listBackups(host, definition, store), millis)) {
+    if (stop !== undefined) throw new Stop(stop.code, stop.message, { path, at: text });
+    const located = await placeAt(path);
+    // It was begun before; what it shows is what was there at its instant
+    const { head } = await viewOf(host, located);
+    if (Date.parse(head.cut.instant) <= millis) return located;
+  }
+  throw new Stop('artefact_missing', `no backup of ${store} is as old as ${text}`, { store, at: text });
+}
+
+/** Newest first. A broken one has no time: it is asked for where those around it leave it open, and says why not. */
+function notLater(entries: readonly CatalogueEntry[], millis: number): readonly CatalogueEntry[] {
+  const numbered = entries.filter(({ name, number }) => number !== undefined || numberOf(name) !== null);
+  const isLater = ({ createdAt }: CatalogueEntry): boolean => createdAt !== undefined && Date.parse(createdAt) > millis;
+  const lastNotLater = numbered.findLastIndex((entry) => entry.createdAt !== undefined && !isLater(entry));
+  const firstLater = numbered.findIndex((entry, index) => index > lastNotLater && isLater(entry));
+  return numbered
+    .slice(0, firstLater < 0 ? undefined : firstLater)
+    .filter((entry) => !isLater(entry))
+    .toReversed();
 }
 
 function artefactSource(artefact: Artefact): BackupSource {
@@ -87,4 +172,20 @@ function artefactSource(artefact: Artefact): BackupSource {
       ),
     withDatabases: (_databases, _options, work) => work((root, path) => dataPath(artefact, { root, path })),
   };
+}
+
+function artefactView(artefact: Artefact): BackupView {
+  const { path, manifest, manifestSha256 } = artefact;
+  const source = artefactSource(artefact);
+  return {
+    path,
+    manifestSha256,
+    head: manifest,
+    entries: () => entriesOf(manifest),
+    extract: (files, targetOf, options) => source.extract(files, targetOf, options),
+  };
+}
+
+async function* entriesOf({ entries }: Manifest): AsyncGenerator<ManifestEntry> {
+  yield* entries.toSorted(comparePlaces);
 }

@@ -12,14 +12,15 @@ import type { HostDirectories } from './vault-room.js';
 
 /**
  * The backups of a store, oldest first; a broken one is listed with what is wrong with it.
+ * @param store another one than that of the definition
  * @throws Stop of openVaultRoom; io_error, permission_denied
  */
 export async function listBackups(
   directories: HostDirectories,
   definition: StoreDefinition,
+  store = definition.store,
 ): Promise<readonly CatalogueEntry[]> {
-  const { store, backup } = definition;
-  const { vault } = backup;
+  const { vault } = definition.backup;
   if (vault === undefined) return listArtefacts(placeOfBackups(definition), store);
   const room = await openVaultRoom(directories, vault);
   const { entries } = await readChain(room.vault, store, { now: now(), known: await room.known(store) });

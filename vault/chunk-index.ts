@@ -178,15 +178,16 @@ export class ChunkIndex {
       );
       this.#run('DELETE FROM present');
       const present = this.#database.prepare('INSERT INTO present VALUES (?, ?)');
+      // With its digest: bytes that were read again may have changed behind their stamp
       const stampOf = this.#database
-        .prepare('SELECT stamp FROM file WHERE store = ? AND root = ? AND path = ?')
+        .prepare("SELECT stamp || ' ' || sha256 FROM file WHERE store = ? AND root = ? AND path = ?")
         .pluck();
       const put = this.#database.prepare(
         'INSERT OR REPLACE INTO file (store, root, path, stamp, sha256, sizeBytes, runs, facts, mark) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)',
       );
       for (const { root, path, stamp, sha256, sizeBytes, runs, facts } of files) {
         present.run(root, path);
-        if (stamp !== '' && stampOf.get(store, root, path) === stamp) continue;
+        if (stamp !== '' && stampOf.get(store, root, path) === `${stamp} ${sha256}`) continue;
         const row = [store, root, path, stamp, sha256, sizeBytes, JSON.stringify(runs), facts] as const;
         put.run(...row, markOf(this.#vault, ...row));
       }

@@ -1,9 +1,10 @@
-// What `holdfast ls|cat|find` ask of a manifest: entries below a path, by glob, one by its name. Over lines as they come, so
-// that a manifest of any size is never in memory whole.
-import type { DirectoryEntry, ManifestEntry } from '../domain/manifest.js';
+// What `holdfast ls|cat|find|diff` ask of a manifest: entries below a path, by glob, one by its name, what two manifests
+// differ in. Over entries as they come, so that a manifest of any size is never in memory whole.
+import type { DirectoryEntry, FileEntry, ManifestEntry } from '../domain/manifest.js';
 import { Stop } from '../domain/stop.js';
 import type { VaultFileEntry, VaultManifestLine } from '../domain/vault.js';
 import { compileGlobs } from '../files/globs.js';
+import { comparePlaces } from './manifest-check.js';
 
 /** A directory or file of a manifest. */
 export type VaultEntry = DirectoryEntry | VaultFileEntry;
@@ -29,16 +30,16 @@ export interface BelowOptions {
 /**
  * The entry of a name, and what is below it; everything for the empty name, whose children are the roots.
  * @param name `<root>/<path>`; slashes at its end don't matter
- * @throws Stop file_missing when all lines were seen and none is of that name
+ * @throws Stop file_missing when all entries were seen and none is of that name
  */
-export async function* entriesBelow(
-  lines: AsyncIterable<VaultManifestLine>,
+export async function* entriesBelow<Entry extends ManifestEntry>(
+  entries: AsyncIterable<Entry>,
   name: string,
   { depthMax }: BelowOptions,
-): AsyncGenerator<VaultEntry> {
+): AsyncGenerator<Entry> {
   const wanted = name.replace(/\/+$/, '');
   let isFound = wanted === '';
-  for await (const entry of entriesOf(lines)) {
+  for await (const entry of entries) {
     const depth = depthBelow(wanted, entryName(entry));
     if (depth === null) continue;
     isFound = true;
@@ -50,25 +51,56 @@ export async function* entriesBelow(
 /**
  * Entries whose name matches one of the globs, which are those of definitions (docs/reference/definition.md); `**` is any depth.
  */
-export async function* entriesMatching(
-  lines: AsyncIterable<VaultManifestLine>,
+export async function* entriesMatching<Entry extends ManifestEntry>(
+  entries: AsyncIterable<Entry>,
   globs: readonly string[],
-): AsyncGenerator<VaultEntry> {
+): AsyncGenerator<Entry> {
   const matches = compileGlobs(globs);
-  for await (const entry of entriesOf(lines)) if (matches(entryName(entry))) yield entry;
+  for await (const entry of entries) if (matches(entryName(entry))) yield entry;
 }
 
 /**
  * The file of a name, once the manifest has proved whole.
  * @throws Stop file_missing where there is none, or it is a directory
  */
-export async function fileNamed(lines: AsyncIterable<VaultManifestLine>, name: string): Promise<VaultFileEntry> {
-  let found: VaultFileEntry | null = null;
-  for await (const entry of entriesOf(lines))
-    if (entry.type !== 'directory' && entryName(entry) === name) found = entry;
+export async function fileNamed<Entry extends ManifestEntry>(
+  entries: AsyncIterable<Entry>,
+  name: string,
+): Promise<Entry & FileEntry> {
+  let found: (Entry & FileEntry) | null = null;
+  for await (const entry of entries) if (isFile(entry) && entryName(entry) === name) found = entry;
   if (found === null) throw missing(name);
   return found;
 }
+
+export interface EntryPair {
+  /** null: the first has none of this name. */
+  readonly before: ManifestEntry | null;
+  readonly after: ManifestEntry | null;
+}
+
+/** The entries of two manifests, by name, in the order of manifests; both are read to their ends. */
+export async function* entryPairs(
+  before: AsyncIterable<ManifestEntry>,
+  after: AsyncIterable<ManifestEntry>,
+): AsyncGenerator<EntryPair> {
+  const [left, right] = [before[Symbol.asyncIterator](), after[Symbol.asyncIterator]()];
+  let [one, other] = [await left.next(), await right.next()];
+  while (one.done !== true || other.done !== true) {
+    const order = one.done === true ? 1 : other.done === true ? -1 : comparePlaces(one.value, other.value);
+    yield {
+      before: order <= 0 && one.done !== true ? one.value : null,
+      after: order >= 0 && other.done !== true ? other.value : null,
+    };
+    if (order <= 0) one = await left.next();
+    if (order >= 0) other = await right.next();
+  }
+}
+
+const isFile = <Entry extends ManifestEntry>(entry: Entry): entry is Entry & FileEntry => entry.type !== 'directory';
+
+/** Whether a name is `wanted`, or below it; everything is below the empty one. */
+export const isBelow = (wanted: string, name: string): boolean => depthBelow(wanted, name) !== null;
 
 /** null: not below. */
 function depthBelow(wanted: string, name: string): number | null {

@@ -53,27 +53,33 @@ describe('below a name', () => {
     ['data/m//', 0, ['data/m']],
     ['data/m-1', null, ['data/m-1']],
   ] as const)('%j to depth %j', async (name, depthMax, expected) => {
-    expect(await names(entriesBelow(lines(), name, { depthMax }))).toEqual(expected);
+    expect(await names(entriesBelow(entriesOf(lines()), name, { depthMax }))).toEqual(expected);
   });
 
   test("that is no entry's there is nothing", async () => {
-    expect(await codeOf(() => names(entriesBelow(lines(), 'data/n', { depthMax: null })))).toBe('file_missing');
+    expect(await codeOf(() => names(entriesBelow(entriesOf(lines()), 'data/n', { depthMax: null })))).toBe(
+      'file_missing',
+    );
   });
 });
 
 test('globs match names with their roots', async () => {
-  expect(await names(entriesMatching(lines(), ['**/*.db']))).toEqual(['data/app.db', 'more/app.db']);
-  expect(await names(entriesMatching(lines(), ['data/m/**', 'more']))).toEqual([
+  expect(await names(entriesMatching(entriesOf(lines()), ['**/*.db']))).toEqual(['data/app.db', 'more/app.db']);
+  expect(await names(entriesMatching(entriesOf(lines()), ['data/m/**', 'more']))).toEqual([
     'data/m',
     'data/m/deep',
     'data/m/deep/[a] b',
     'more',
   ]);
   // A name is not taken for a glob that would not match it
-  expect(await names(entriesMatching(lines(), ['data/m/deep/[a] b']))).toEqual(['data/m/deep/[a] b']);
+  expect(await names(entriesMatching(entriesOf(lines()), ['data/m/deep/[a] b']))).toEqual(['data/m/deep/[a] b']);
 });
 
 test('one file is found by its name, a directory is none', async () => {
-  expect(await fileNamed(lines(), 'more/app.db')).toMatchObject({ root: 'more', path: 'app.db', type: 'file' });
-  expect(await codeOf(() => fileNamed(lines(), 'data/m'))).toBe('file_missing');
+  expect(await fileNamed(entriesOf(lines()), 'more/app.db')).toMatchObject({
+    root: 'more',
+    path: 'app.db',
+    type: 'file',
+  });
+  expect(await codeOf(() => fileNamed(entriesOf(lines()), 'data/m'))).toBe('file_missing');
 });
