@@ -8,7 +8,7 @@ import type { ChainEntry, EnvelopeSummary } from '../vault/envelopes.js';
 import { readHead } from '../vault/head.js';
 import { now } from './clock.js';
 import { openVaultRoom, placeOfBackups, vaultReference } from './vault-room.js';
-import type { HostDirectories } from './vault-room.js';
+import type { HostDirectories, VaultReference } from './vault-room.js';
 
 /**
  * The backups of a store, oldest first; a broken one is listed with what is wrong with it.
@@ -23,8 +23,26 @@ export async function listBackups(
   const { vault } = definition.backup;
   if (vault === undefined) return listArtefacts(placeOfBackups(definition), store);
   const room = await openVaultRoom(directories, vault);
-  const { entries } = await readChain(room.vault, store, { now: now(), known: await room.known(store) });
-  return entries.map((entry) => entryOf(vault, store, entry));
+  const { entries, stop } = await readChain(room.vault, store, { now: now(), known: await room.known(store) });
+  const listed = entries.map((entry) => entryOf(vault, store, entry));
+  if (stop === null || entries.some((entry) => entry.stop === stop)) return listed;
+  return withVanished(listed, stop, { vault, store });
+}
+
+/** What is wrong with the chain and with none of its envelopes: a backup that was there, or an object that is none. */
+function withVanished(
+  listed: readonly CatalogueEntry[],
+  { code, message, details }: Stop,
+  { vault, store }: Omit<VaultReference, 'number'>,
+): readonly CatalogueEntry[] {
+  const told = { code, message };
+  const { number } = details;
+  if (typeof number !== 'number')
+    return [...listed, { name: store, path: `vault:${vault}`, stop: told }];
+  if (listed.some((entry) => entry.number === number))
+    return listed.map((entry) => (entry.number === number ? { ...entry, stop: told } : entry));
+  const entry = { name: String(number), number, path: vaultReference({ vault, store, number }), stop: told };
+  return [...listed, entry].toSorted((left, right) => (left.number ?? 0) - (right.number ?? 0));
 }
 
 /** The one that was made last, with what is wrong with it, or with the vault; null: there is none. */
