@@ -127,7 +127,7 @@ export function directoryPlace(root: string): Place {
     async putNewFile(name, path) {
       const parent = await ensureParent(name);
       const temporary = join(parent, TEMPORARY_PREFIX + randomUUID());
-      await translating({ path: temporary }, async () => {
+      try {
         await copyFile(path, temporary, constants.COPYFILE_EXCL);
         await chmod(temporary, OBJECT_MODE);
         const file = await open(temporary, 'r');
@@ -136,7 +136,10 @@ export function directoryPlace(root: string): Place {
         } finally {
           await file.close();
         }
-      });
+      } catch (error) {
+        await rm(temporary, { force: true });
+        throw translateErrno(error, { path: temporary });
+      }
       return linkNew(temporary, name);
     },
 

@@ -23,7 +23,12 @@ export interface TestVault {
   readonly settle: (changed: { readonly signs?: boolean | SshKey; readonly reads?: boolean }) => void;
 }
 
-export async function makeVaultFor(engine: TestEngine, name: string): Promise<TestVault> {
+/** @param hosts that may write: all of them with one key */
+export async function makeVaultFor(
+  engine: TestEngine,
+  name: string,
+  hosts: readonly string[] = [TEST_HOST],
+): Promise<TestVault> {
   const home = join(engine.directory, `keys-${name}`);
   mkdirSync(home, { recursive: true });
   const [admin, host, verifier] = ['admin', 'host', 'verifier'].map((of) => makeSshKey(home, of)) as [
@@ -37,7 +42,7 @@ export async function makeVaultFor(engine: TestEngine, name: string): Promise<Te
     vault: randomUUID(),
     recipients: [person.recipient],
     texts: {
-      allowedSigners: allow(TEST_HOST, 'holdfast', host) + allow('recovery', 'holdfast-verify', verifier),
+      allowedSigners: allow(hosts.join(','), 'holdfast', host) + allow('recovery', 'holdfast-verify', verifier),
       revokedKeys: '',
       definitions: new Map(),
     },
