@@ -49,12 +49,22 @@ function environmentHelp(): string {
   return ['', 'Environment:', ...lines, '', ...REFUSALS].join('\n');
 }
 
+/** Without `[options]`, which all have: what is left fits beside a summary. */
+function termOf(command: Command): string {
+  const names = command.registeredArguments.map((argument) => {
+    const name = `${argument.name()}${argument.variadic ? '...' : ''}`;
+    return argument.required ? `<${name}>` : `[${name}]`;
+  });
+  return [command.name(), ...names].join(' ');
+}
+
 export function createProgram(): Command {
   const program = new Command('holdfast')
     .description(
       'Fail-closed backup, restore and disaster recovery for software whose state is SQLite databases plus files.',
     )
     .version(HOLDFAST_VERSION)
+    .configureHelp({ subcommandTerm: termOf })
     .option('--json', 'JSON Lines on stdout; the last line is a result or an error')
     .option('--quiet', 'no progress and no notes')
     .option('-v, --verbose', 'a line for each step, how long it took, and the causes of a refusal')

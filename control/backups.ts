@@ -37,8 +37,7 @@ function withVanished(
 ): readonly CatalogueEntry[] {
   const told = { code, message };
   const { number } = details;
-  if (typeof number !== 'number')
-    return [...listed, { name: store, path: `vault:${vault}`, stop: told }];
+  if (typeof number !== 'number') return [...listed, { name: store, path: `vault:${vault}`, stop: told }];
   if (listed.some((entry) => entry.number === number))
     return listed.map((entry) => (entry.number === number ? { ...entry, stop: told } : entry));
   const entry = { name: String(number), number, path: vaultReference({ vault, store, number }), stop: told };

@@ -31,7 +31,7 @@ export function diffCommand(): Command {
     .argument('[path]', '`<root>/<path>`: only this, and what is below it', '')
     .option('--rows', 'compare the tables of databases by primary key')
     .option('--keys <number>', 'keys to tell of each table and kind of difference', wholeNumber, KEYS)
-    .addHelpText('after', '\nThe exit status does not say whether there are differences: the last line of --json does.')
+    .addHelpText('after', '\nWhether there are differences is no matter of the exit status.')
     .action(
       async (store: string, first: string, second: string, path: string, options: DiffOptions, command: Command) => {
         const output = outputOf(command);
