@@ -40,9 +40,13 @@ interface Sealed {
   readonly identities: readonly string[];
 }
 
-async function openSealed(vaultRoom: VaultRoom, reference: VaultReference): Promise<Sealed> {
+async function openSealed(
+  vaultRoom: VaultRoom,
+  reference: VaultReference,
+  identities?: readonly string[],
+): Promise<Sealed> {
   const believed = await readEnvelope(vaultRoom.vault, reference.store, reference.number, { now: now() });
-  return { vaultRoom, ...believed, identities: await identitiesOf(vaultRoom) };
+  return { vaultRoom, ...believed, identities: identities ?? (await identitiesOf(vaultRoom)) };
 }
 
 /**
@@ -70,13 +74,14 @@ export async function openVaultBackup(host: HostDirectories, reference: VaultRef
   return sourceOf(host, await openVaultRoom(host, reference.vault), reference);
 }
 
-/** As openVaultBackup, of a vault that is open. */
+/** As openVaultBackup, of a vault that is open; `identities` are those of its keys, where they are known. */
 export async function sourceOf(
   host: HostDirectories,
   vaultRoom: VaultRoom,
   reference: VaultReference,
+  identities?: readonly string[],
 ): Promise<BackupSource> {
-  const sealed = await openSealed(vaultRoom, reference);
+  const sealed = await openSealed(vaultRoom, reference, identities);
   const { envelope, sha256 } = sealed;
   const { packs } = envelope;
   const { place } = vaultRoom.vault;

@@ -10,7 +10,7 @@ import type { BackupSource } from './backup-source.js';
 import { now } from './clock.js';
 import { countersignAll } from './countersigning.js';
 import { sourceOf } from './vault-backup.js';
-import { openVaultRoom } from './vault-room.js';
+import { identitiesOf, openVaultRoom } from './vault-room.js';
 import type { HostDirectories, VaultReference, VaultRoom } from './vault-room.js';
 
 export interface VaultDatabases {
@@ -36,11 +36,12 @@ export async function verifyVaultDatabases(
   const { vault, store } = reference;
   const vaultRoom = await openVaultRoom(host, vault);
   const heads = await headsOf(vaultRoom, wanted);
+  const identities = await identitiesOf(vaultRoom);
   const damage = new Damage();
   const checked = new Set<string>();
   let count = 0;
   for (const { number, sha256 } of heads) {
-    const source = await sourceOf(host, vaultRoom, { vault, store, number });
+    const source = await sourceOf(host, vaultRoom, { vault, store, number }, identities);
     if (source.manifestSha256 !== sha256) throw changed(store);
     const databases = source.manifest.entries.filter(
       (entry): entry is FileEntry => entry.type === 'database' && !checked.has(checkOf(entry)),

@@ -12,6 +12,7 @@ import { findInVault } from '../vault/catalogue.js';
 import { Damage, objectOf } from '../vault/damage.js';
 import { readChain, readCountersignatures, readEnvelope } from '../vault/envelopes.js';
 import type { Chain, Head } from '../vault/envelopes.js';
+import { openVaultKeys, readIdentities } from '../vault/keys.js';
 import { foreignObjects } from '../vault/layout.js';
 import { checkSealed } from '../vault/sealed-check.js';
 import type { BackupSource } from './backup-source.js';
@@ -224,9 +225,10 @@ class Check {
     const sample = { files: 0, listed: [] as string[] };
     let before: ReadonlySet<string> = new Set();
     try {
+      const identities = await this.#identities();
       for (const { number, backupId } of verified) {
         if (this.damage.has(OBJECTS.manifest(store, number, backupId))) continue;
-        const source = await this.#open(number, backupId);
+        const source = await this.#open(number, backupId, identities);
         if (source === null) continue;
         const sum = sumForeignKeys(source.manifest.databases);
         foreignKeys.violations += sum.violations;
@@ -245,11 +247,20 @@ class Check {
     return { foreignKeys, ...(depth === 'sample' && { sample: { seed, ...sample } }) };
   }
 
+  /** Once for all backups: a command may ask a person. Keys that are damaged are told, those that nothing needs too. */
+  async #identities(): Promise<readonly string[]> {
+    const { settings, vault } = this.#vaultRoom;
+    const { found, damaged } = await openVaultKeys(vault, await readIdentities(settings, process.env));
+    for (const stop of damaged) this.damage.add(objectOf(stop, 'keys'), stop);
+    if (found.length > 0 || damaged.length > 0) return found;
+    throw new Stop('vault_sealed', 'none of the identities opens a key of the vault');
+  }
+
   /** null: it can't be read, which is damage. */
-  async #open(number: number, backupId: string): Promise<BackupSource | null> {
+  async #open(number: number, backupId: string, identities: readonly string[]): Promise<BackupSource | null> {
     const { store } = this.#verification;
     try {
-      return await sourceOf(this.#host, this.#vaultRoom, this.#backup(number));
+      return await sourceOf(this.#host, this.#vaultRoom, this.#backup(number), identities);
     } catch (error) {
       if (!(error instanceof Stop) || (error.code !== 'vault_invalid' && error.code !== 'path_unsafe')) throw error;
       this.damage.add(objectOf(error, OBJECTS.manifest(store, number, backupId)), error);

@@ -78,18 +78,34 @@ export function recipientsOf(identities: readonly string[]): Promise<readonly st
 }
 
 /**
- * The identities of the vault keys that a person's identities open: what packs and manifests are opened with.
- * @throws Stop vault_sealed where none opens; vault_invalid where one opens to what is not that vault key
+ * The identities of the vault keys that a person's identities open: what packs and manifests are opened with. A key that is
+ * damaged harms what is sealed to it, and no backup that another one opens.
+ * @throws Stop vault_sealed where none opens; vault_invalid, vault_object_missing where that is because one is damaged
  */
 export async function vaultIdentities(opened: OpenVault, identities: readonly string[]): Promise<readonly string[]> {
-  const { keys } = opened.trust;
-  const found: string[] = [];
-  for (const key of keys) {
-    const identity = await openVaultKey(opened, key, identities);
-    if (identity !== null) found.push(identity);
-  }
-  if (found.length === 0) throw sealed(keys);
+  const { found, damaged } = await openVaultKeys(opened, identities);
+  if (found.length === 0) throw damaged[0] ?? sealed(opened.trust.keys);
   return found;
+}
+
+/** As vaultIdentities, for whoever wants to know of every key that is damaged: vault_invalid, vault_object_missing. */
+export async function openVaultKeys(
+  opened: OpenVault,
+  identities: readonly string[],
+): Promise<{ readonly found: readonly string[]; readonly damaged: readonly Stop[] }> {
+  const found: string[] = [];
+  const damaged: Stop[] = [];
+  for (const key of opened.trust.keys) {
+    try {
+      const identity = await openVaultKey(opened, key, identities);
+      if (identity !== null) found.push(identity);
+    } catch (error) {
+      if (!(error instanceof Stop) || (error.code !== 'vault_invalid' && error.code !== 'vault_object_missing'))
+        throw error;
+      damaged.push(error);
+    }
+  }
+  return { found, damaged };
 }
 
 function sealed(keys: readonly VaultKey[]): Stop {

@@ -54,7 +54,7 @@ describe('a vault of which one object is not as it was', () => {
   }
 
   test(
-    'F-14: any byte of any object that is changed is noticed, and nothing wrong is restored',
+    'F-14: each byte of each object that is changed is noticed, and nothing wrong is restored',
     { timeout: 1_800_000 },
     async () => {
       const vault = new GoldenVault(temporaryDirectory());

@@ -7,9 +7,9 @@ import { describe, expect, test } from 'vitest';
 import type { Stop } from '../../domain/stop.js';
 import { OBJECTS } from '../../domain/vault.js';
 import { openHeader, seal as sealBytes } from '../../vault/age-file.js';
-import { readIdentities, rewrap, vaultIdentities } from '../../vault/keys.js';
-import { currentKey } from '../../vault/trust.js';
-import { makePerson, makeTrustRoom, refusal, temporaryDirectory } from './trust-room.js';
+import { makeVaultKey, openVaultKeys, readIdentities, rewrap, vaultIdentities } from '../../vault/keys.js';
+import { currentKey, publishTrust } from '../../vault/trust.js';
+import { NOW, makePerson, makeTrustRoom, refusal, temporaryDirectory } from './trust-room.js';
 import type { Person, TrustRoom } from './trust-room.js';
 
 const NONE = { identityFile: null, identityCommand: null };
@@ -66,6 +66,19 @@ describe('the identity of a vault key', () => {
     expect(await refusal(vaultIdentities(room.vault, [room.person.identity]))).toMatchObject({ code: 'vault_invalid' });
     writeFileSync(keyPath(room), execFileSync('age', ['-r', room.person.recipient], { input: 'no identity\n' }));
     expect(await refusal(vaultIdentities(room.vault, [room.person.identity]))).toMatchObject({ code: 'vault_invalid' });
+  });
+
+  test('that was damaged harms no other one', async () => {
+    const room = await makeTrustRoom();
+    const { key, sealed } = await makeVaultKey(2, [room.person.recipient]);
+    await room.place.putNew(OBJECTS.key(2), sealed);
+    const keys = [...room.vault.trust.keys, key];
+    const vault = await publishTrust(room.vault, { keys }, { adminKeyFile: room.admin.file, now: NOW });
+    expect(await vaultIdentities(vault, [room.person.identity])).toHaveLength(2);
+    writeFileSync(keyPath(room), 'damaged');
+    expect(await vaultIdentities(vault, [room.person.identity])).toHaveLength(1);
+    const { damaged } = await openVaultKeys(vault, [room.person.identity]);
+    expect(damaged.map(({ code, details }) => [code, details['object']])).toEqual([['vault_invalid', 'keys/1.age']]);
   });
 
   test('that was damaged is refused', async () => {
