@@ -159,7 +159,7 @@ describe.skipIf(requires('temporal', 'age')).each(KINDS)('backups in %s', (kind)
     expect(namesOf(lines.slice(0, -1))).toEqual(['data/files/deep/photo.jpg']);
     expect(last).toMatchObject({
       type: 'error',
-      code: kind === 'a vault' ? 'signature_invalid' : 'manifest_invalid',
+      code: kind === 'a vault' ? 'vault_invalid' : 'manifest_invalid',
       details: { backups: expect.arrayContaining([expect.objectContaining({ path: expect.stringMatching(/1/) })]) },
     });
   });
