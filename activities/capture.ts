@@ -6,19 +6,37 @@ import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { jsonWithin, writeText } from '../artefacts/manifest-file.js';
 import type { CutReport, FileEntry, ManifestDatabase, ManifestEntry, Metadata } from '../domain/manifest.js';
+import type { ObjectFact, RunTuple } from '../domain/vault.js';
 import { writeFileDurable } from '../files/durable.js';
 import { lazily } from '../files/lazily.js';
 
-export interface CapturedDatabase extends Metadata {
+/** What is known of a member besides where the capture goes to a vault. */
+export interface CapturedInVault {
+  /** Numbers of packs are those of the vault's index. */
+  readonly runs: readonly RunTuple[];
+  /** By which it will be recognised if it does not change; '' : not at all. */
+  readonly stamp: string;
+}
+
+export interface CapturedDatabase extends Metadata, Partial<CapturedInVault> {
   readonly root: string;
   readonly path: string;
   readonly sizeBytes: number;
   /** Of the copy, lower-case hex. */
   readonly sha256: string;
+  /** JSON of its ManifestDatabase, where it is as it was in the backup before: it was not copied. */
+  readonly facts?: string;
 }
 
 /** By `<root>/<path>`: ManifestDatabase.liveStamp. */
 export type LiveStamps = Readonly<Record<string, string | null>>;
+
+/** As a manifest has it. */
+export function fileEntryOf(captured: CapturedDatabase): FileEntry {
+  const { root, path, sizeBytes, sha256, mode, uid, gid, mtimeNanos, xattrs } = captured;
+  const metadata = { mode, uid, gid, mtimeNanos, ...(xattrs !== undefined && { xattrs }) };
+  return { type: 'database', root, path, sizeBytes, sha256, ...metadata };
+}
 
 export interface Capture {
   readonly backupId: string;
@@ -26,6 +44,15 @@ export interface Capture {
   readonly cut: Omit<CutReport, 'quiescedMillis'>;
   readonly databases: readonly CapturedDatabase[];
   readonly liveStamps: LiveStamps;
+  /** Of a capture that goes to a vault. */
+  readonly vault?: CapturedPacks;
+}
+
+export interface CapturedPacks {
+  /** By their numbers in the index: every pack that a run names. */
+  readonly packs: readonly (readonly [number: number, fact: ObjectFact])[];
+  /** Of new packs. */
+  readonly addedBytes: number;
 }
 
 export interface CaptureFacts {
@@ -64,10 +91,12 @@ export async function writeEntries(partial: string, entries: Iterable<ManifestEn
   );
 }
 
-/** What writeEntries wrote, as it is asked for. At the end of it the file is removed. */
-export function* takeEntries(partial: string): Generator<ManifestEntry, void, undefined> {
-  const path = join(partial, ENTRIES);
-  const file = openSync(path, 'r');
+/** An entry of a tree, as the snapshot step leaves it. */
+export type CapturedEntry = ManifestEntry & Partial<CapturedInVault>;
+
+/** What writeEntries wrote, as it is asked for. */
+export function* readEntries(partial: string): Generator<CapturedEntry, void, undefined> {
+  const file = openSync(join(partial, ENTRIES), 'r');
   try {
     const buffer = Buffer.allocUnsafe(READ_BYTES);
     let begun = Buffer.alloc(0);
@@ -75,13 +104,18 @@ export function* takeEntries(partial: string): Generator<ManifestEntry, void, un
       const bytes = Buffer.concat([begun, buffer.subarray(0, read)]);
       const end = bytes.lastIndexOf(NEWLINE) + 1;
       for (const line of bytes.toString('utf8', 0, end).split('\n'))
-        if (line !== '') yield JSON.parse(line) as ManifestEntry;
+        if (line !== '') yield JSON.parse(line) as CapturedEntry;
       begun = bytes.subarray(end);
     }
   } finally {
     closeSync(file);
-    unlinkSync(path);
   }
+}
+
+/** readEntries; at the end of it the file is removed. */
+export function* takeEntries(partial: string): Generator<CapturedEntry, void, undefined> {
+  yield* readEntries(partial);
+  unlinkSync(join(partial, ENTRIES));
 }
 
 export async function removeCapture(partial: string): Promise<void> {

@@ -25,7 +25,7 @@ import { assertStillCovered } from './covered.js';
 import type { Moment, Unreadable } from './covered.js';
 import { factsOfBackup, factsOfTrees } from './measure.js';
 import { UNLISTED, databasePaths, factsRequest, listedDefinition, livePath } from './members.js';
-import { readPlannedArtefact, readPlannedPoint } from './planned.js';
+import { readPlannedBackup, readPlannedPoint } from './planned.js';
 import type { PlannedInput } from './stage.js';
 import type { SeenState } from './exchange.js';
 import { step } from './step.js';
@@ -48,7 +48,7 @@ interface Pair {
 export const compare = (dependencies: ActivityDependencies) =>
   step(dependencies, async (input: PlannedInput, context) => {
     const { room, signal } = context;
-    const { manifest } = await readPlannedArtefact(input.plan);
+    const { manifest } = await readPlannedBackup(context, input.plan);
     const seen = await seenStates(room);
     const approved = await assertStillCovered(
       input.plan,

@@ -4,7 +4,7 @@ import { journal } from '../control/lock.js';
 import type { RestorePlan } from '../domain/plan.js';
 import { assertStillCovered } from './covered.js';
 import { factsOfBackup } from './measure.js';
-import { readPlannedArtefact } from './planned.js';
+import { readPlannedBackup } from './planned.js';
 import type { PlannedInput } from './stage.js';
 import { step } from './step.js';
 import type { ActivityDependencies, StepContext } from './step.js';
@@ -25,7 +25,7 @@ export const detach = (dependencies: ActivityDependencies) =>
  * @throws Stop plan_stale
  */
 async function assertUnchanged(plan: RestorePlan, context: StepContext): Promise<void> {
-  const { manifest } = await readPlannedArtefact(plan);
+  const { manifest } = await readPlannedBackup(context, plan);
   // Approved for all of them: there is nothing to hold
   if (plan.bounds.databasesChanged.count >= manifest.databases.length) return;
   await assertStillCovered(plan, context, factsOfBackup(manifest, context.dependencies.host), [], 'at work');

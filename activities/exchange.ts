@@ -21,11 +21,11 @@ import { carryOver as linkOutside } from '../files/hard-link.js';
 import { walkTree } from '../files/walk.js';
 import type { WalkedEntry } from '../files/walk.js';
 import { assertStoreNotInUse } from './application.js';
-import { readPlannedArtefact, readPlannedPoint } from './planned.js';
+import { readPlannedBackup, readPlannedPoint } from './planned.js';
 import { applyDirectories } from './stage.js';
 import type { PlannedInput } from './stage.js';
 import { step } from './step.js';
-import type { ActivityDependencies, GrantedInput } from './step.js';
+import type { ActivityDependencies, GrantedInput, StepContext } from './step.js';
 
 /** What lay at a root when it was compared: `sha256` as in FormerState. */
 export type SeenState = Pick<FormerState, 'root' | 'sha256'>;
@@ -39,7 +39,7 @@ export const fence = (dependencies: ActivityDependencies) =>
 
 /** Step restore.carry-over. The live files stay where they are; only links are made. */
 export const carryOver = (dependencies: ActivityDependencies) =>
-  step(dependencies, async (input: PlannedInput, { room }) => ({ linked: await carryOverIntoStaged(input, room) }));
+  step(dependencies, async (input: PlannedInput, context) => ({ linked: await carryOverIntoStaged(input, context) }));
 
 /**
  * Links what is outside the members into the staged trees, and brings up to date what was linked before: the exchange
@@ -48,8 +48,9 @@ export const carryOver = (dependencies: ActivityDependencies) =>
  * @returns how many files were linked
  * @throws Stop plan_stale, unclear_target
  */
-async function carryOverIntoStaged(input: PlannedInput, room: StoreRoom): Promise<number> {
-  const { manifest } = await readPlannedArtefact(input.plan);
+async function carryOverIntoStaged(input: PlannedInput, context: StepContext): Promise<number> {
+  const { room } = context;
+  const { manifest } = await readPlannedBackup(context, input.plan);
   let linked = 0;
   for (const root of room.roots) {
     const tree = treeOf(root, input.operation);
@@ -163,7 +164,8 @@ async function setAside(entries: readonly WalkedEntry[], tree: string, aside: st
 
 /** Steps restore.exchange, rollback.exchange: intent first, with every inode named; then the renames; then the epoch. */
 export const exchange = (dependencies: ActivityDependencies) =>
-  step(dependencies, async (input: PlannedInput & { readonly seen: readonly SeenState[] }, { room }) => {
+  step(dependencies, async (input: PlannedInput & { readonly seen: readonly SeenState[] }, context) => {
+    const { room } = context;
     await critical(room, input.grant, (database) =>
       assertFirstExchange(input.operation, database.events(input.operation)),
     );
@@ -171,8 +173,10 @@ export const exchange = (dependencies: ActivityDependencies) =>
     await assertStoreNotInUse(room, room.definition.hooks.detach !== undefined);
     const former = await formerStates(room);
     assertAsSeen(former, input.seen);
-    await (input.plan.source.kind === 'rollback' ? carryOverIntoPoint(input, room) : carryOverIntoStaged(input, room));
-    const exchangePlan = await planExchange(await requestsOf(input, room));
+    await (input.plan.source.kind === 'rollback'
+      ? carryOverIntoPoint(input, room)
+      : carryOverIntoStaged(input, context));
+    const exchangePlan = await planExchange(await requestsOf(input, context));
     await journal(room, input.grant, { event: 'exchanging', exchange: exchangePlan, former });
     await critical(room, input.grant, async (database) => {
       await performExchange(exchangePlan);
@@ -199,9 +203,10 @@ function assertAsSeen(former: readonly FormerState[], seen: readonly SeenState[]
   }
 }
 
-async function requestsOf(input: PlannedInput, room: StoreRoom): Promise<readonly ExchangeRequest[]> {
+async function requestsOf(input: PlannedInput, context: StepContext): Promise<readonly ExchangeRequest[]> {
+  const { room } = context;
   const isRestore = input.plan.source.kind === 'backup';
-  const entries = isRestore ? (await readPlannedArtefact(input.plan)).manifest.entries : [];
+  const entries = isRestore ? (await readPlannedBackup(context, input.plan)).manifest.entries : [];
   const point = isRestore ? null : await readPlannedPoint(room, input.plan);
   const requests: ExchangeRequest[] = [];
   for (const root of room.roots) {

@@ -25,7 +25,12 @@ interface Stamp {
  */
 export function liveStamp(path: string): string | null {
   const { sha256, changedNanos } = stampOf(path);
-  return changedNanos > BigInt(Date.parse(now())) * 1_000_000n - TICK_NANOS ? null : sha256;
+  return isTooFresh(changedNanos, now()) ? null : sha256;
+}
+
+/** Whether a file that was changed at `changedNanos` (Unix time) could be changed again, after `readAt`, and look the same. */
+export function isTooFresh(changedNanos: bigint, readAt: string): boolean {
+  return changedNanos > BigInt(Date.parse(readAt)) * 1_000_000n - TICK_NANOS;
 }
 
 /** @param stamp of liveStamp; null or undefined: nothing is known of then */

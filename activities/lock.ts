@@ -53,7 +53,8 @@ export const release = (dependencies: ActivityDependencies) =>
     if (await hasFinished(room, input.operation)) return;
     await pruneRollbackPoints(room, input.grant);
     await critical(room, input.grant, async () => {
-      for (const destination of [backup.destination, rollback.destination])
+      // Beside the store lie the copies that were packed into a vault
+      for (const destination of [backup.destination, rollback.destination, room.controlDirectory])
         if (destination !== null) await dropPartials(destination, input.store, dependencies.host);
     });
     await releaseLock(room, input.grant, 'done');

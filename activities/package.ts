@@ -9,6 +9,7 @@ import { backupName, nextNumber } from '../artefacts/names.js';
 import { readEpoch } from '../control/epoch.js';
 import { critical, journal } from '../control/lock.js';
 import { raiseWitnesses } from '../control/witnesses.js';
+import { removeTree } from '../files/durable.js';
 import { sumForeignKeys } from '../domain/foreign-keys.js';
 import type { ForeignKeysSum } from '../domain/foreign-keys.js';
 import { MANIFEST_FORMAT } from '../domain/manifest.js';
@@ -20,6 +21,7 @@ import type { Capture } from './capture.js';
 import { documentsOf } from './documents.js';
 import { step } from './step.js';
 import type { ActivityDependencies, GrantedInput, StepContext } from './step.js';
+import { publishInVault } from './vault-package.js';
 
 export interface PackageInput extends GrantedInput {
   readonly partial: string;
@@ -40,7 +42,10 @@ export interface Packaged {
 
 export const packageArtefact = (dependencies: ActivityDependencies) =>
   step(dependencies, async (input: PackageInput, context): Promise<Packaged> => {
-    const packaged = await publishCapture(input, context);
+    const { vault } = context.room.definition.backup;
+    const packaged =
+      vault === undefined ? await publishCapture(input, context) : await publishInVault(vault, input, context);
+    if (vault !== undefined) await critical(context.room, input.grant, () => removeTree(input.partial));
     await journal(context.room, input.grant, { event: 'staging-dropped' });
     return packaged;
   });

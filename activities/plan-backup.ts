@@ -2,16 +2,20 @@
 // can be known now costs it nothing.
 import { statfs } from 'node:fs/promises';
 import { nextNumber } from '../artefacts/names.js';
-import { assertFilesystems, assertRootsExist } from '../control/store-room.js';
+import { assertFilesystems, assertRootsExist, ensureControlDirectory } from '../control/store-room.js';
 import type { StoreRoom } from '../control/store-room.js';
 import { now } from '../control/clock.js';
+import { openVaultRoom } from '../control/vault-room.js';
 import { Stop } from '../domain/stop.js';
 import { ensureDirectory } from '../files/durable.js';
 import { assertPatternsMatch } from '../files/members.js';
 import { assertSettings } from './documents.js';
+import { readHead } from '../vault/head.js';
 import { membersOf } from './members.js';
+import type { RootMembers } from './members.js';
 import { step } from './step.js';
 import type { ActivityDependencies, GrantedInput, StepContext } from './step.js';
+import { signingKeyOf } from './vault-package.js';
 
 export interface BackupPlan {
   readonly databases: number;
@@ -20,9 +24,12 @@ export interface BackupPlan {
 }
 
 export const planBackup = (dependencies: ActivityDependencies) =>
-  step(dependencies, async (_input: GrantedInput, context) =>
-    lookBeforeBackup(context.room.definition.backup.destination, context),
-  );
+  step(dependencies, async (_input: GrantedInput, context) => {
+    const { destination, vault } = context.room.definition.backup;
+    if (destination !== null) return lookBeforeBackup(destination, context);
+    if (vault === undefined) throw new Error('defect: a definition without destination and vault passed the schema');
+    return lookBeforeVault(vault, context);
+  });
 
 /**
  * That a backup that is made now has a number and documents; changes nothing.
@@ -39,20 +46,73 @@ export async function lookBeforeBackup(destination: string, { room }: Pick<StepC
   await assertFilesystems(room);
   await ensureDirectory(destination, 0o700);
   await assertCanPackage(destination, room);
+  const all = await listMembers(room);
+  const plan = planOf(all);
+  await assertFree(destination, plan.sizeBytes);
+  return plan;
+}
+
+/**
+ * What can be told before anything is packed: the vault is the one that was given, its chain can be added to by this host,
+ * and databases can be copied beside the store. How much of it all is new, nobody knows yet.
+ */
+async function lookBeforeVault(name: string, { room, dependencies }: StepContext): Promise<BackupPlan> {
+  assertRootsExist(room);
+  await assertFilesystems(room);
+  const vaultRoom = await openVaultRoom(dependencies, name);
+  signingKeyOf(vaultRoom);
+  assertOutside(room, vaultRoom.settings.directory);
+  const { store } = room.definition;
+  await readHead(vaultRoom.vault, store, await vaultRoom.known(store), now());
+  const all = await listMembers(room);
+  await ensureControlDirectory(room.controlDirectory);
+  const copied = all.flatMap(({ members }) => members.databases.map(({ entry }) => entry.sizeBytes));
+  await assertFree(
+    room.controlDirectory,
+    copied.reduce((sum, sizeBytes) => sum + sizeBytes, 0),
+  );
+  return planOf(all);
+}
+
+/** @throws Stop roots_overlap: a backup that holds the vault would grow without end, and a restore would replace it */
+function assertOutside({ roots }: StoreRoom, directory: string): void {
+  const isWithin = (path: string, other: string): boolean => path === other || path.startsWith(`${other}/`);
+  const root = roots.find(
+    ({ definition }) => isWithin(directory, definition.path) || isWithin(definition.path, directory),
+  );
+  if (root !== undefined)
+    throw new Stop('roots_overlap', `root ${root.definition.path} and the vault overlap`, {
+      first: root.definition.path,
+      second: directory,
+    });
+}
+
+async function listMembers(room: StoreRoom): Promise<readonly RootMembers[]> {
   const all = await membersOf(room);
   for (const { root, members } of all) assertPatternsMatch(root.definition, members);
-  const sum = (pick: (members: (typeof all)[number]['members']) => number): number =>
+  return all;
+}
+
+function planOf(all: readonly RootMembers[]): BackupPlan {
+  const sum = (pick: (members: RootMembers['members']) => number): number =>
     all.reduce((total, { members }) => total + pick(members), 0);
-  const sizeBytes = sum(({ databases, files }) =>
-    [...databases, ...files].reduce((total, { entry }) => total + entry.sizeBytes, 0),
-  );
-  const { bavail, bsize } = await statfs(destination);
-  if (bavail * bsize < sizeBytes) {
-    throw new Stop('no_space', `the backup needs ${sizeBytes} bytes, ${bavail * bsize} are free`, {
-      path: destination,
-      neededBytes: sizeBytes,
-      freeBytes: bavail * bsize,
+  return {
+    databases: sum(({ databases }) => databases.length),
+    files: sum(({ files }) => files.length),
+    sizeBytes: sum(({ databases, files }) =>
+      [...databases, ...files].reduce((total, { entry }) => total + entry.sizeBytes, 0),
+    ),
+  };
+}
+
+/** @throws Stop no_space */
+async function assertFree(path: string, neededBytes: number): Promise<void> {
+  const { bavail, bsize } = await statfs(path);
+  const freeBytes = bavail * bsize;
+  if (freeBytes < neededBytes)
+    throw new Stop('no_space', `the backup needs ${neededBytes} bytes, ${freeBytes} are free`, {
+      path,
+      neededBytes,
+      freeBytes,
     });
-  }
-  return { databases: sum(({ databases }) => databases.length), files: sum(({ files }) => files.length), sizeBytes };
 }

@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { resolveArtefact } from '../artefacts/catalogue.js';
+import { resolveBackup } from '../control/backup-source.js';
 import { withControlDatabase } from '../control/control-database.js';
 import type { RollbackPoint } from '../control/control-database.js';
 import { assertAsNoted } from '../control/noted-stores.js';
@@ -153,9 +153,8 @@ async function lookAtBackup(
   context: StepContext,
   { backup, from }: Extract<PlanOrder['source'], { kind: 'backup' }>,
 ): Promise<Looked> {
-  const { destination } = room.definition.backup;
   const expected = from ?? room.definition.store;
-  const artefact = await resolveArtefact(destination, expected, backup);
+  const artefact = await resolveBackup(context.dependencies, room.definition, expected, backup);
   const { manifest } = artefact;
   if (manifest.store !== expected)
     throw new Stop('store_differs', `the backup is of store ${manifest.store}`, {

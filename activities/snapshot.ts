@@ -1,31 +1,38 @@
 // Step backup.snapshot: the cut (DESIGN.md "The cut", steps 1 to 5; SM-1, F-3, F-9). Databases are cut in a process of
 // their own; trees are walked before, read by their policies, and walked again after. A tree or a set of databases that
 // changed meanwhile starts the whole cut over, a few times.
-import { randomUUID } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { beginArtefact, capturePath, partialName } from '../artefacts/artefact.js';
 import { DATA_NAME } from '../artefacts/layout.js';
 import { now } from '../control/clock.js';
 import { critical } from '../control/lock.js';
-import type { RoomRoot } from '../control/store-room.js';
+import { openVaultRoom } from '../control/vault-room.js';
+import type { DatabaseDefinition } from '../domain/definition.js';
 import { debtsOf } from '../domain/journal.js';
+import type { Metadata } from '../domain/manifest.js';
 import { Stop } from '../domain/stop.js';
-import { hashFiles } from '../files/copy.js';
+import type { RunTuple } from '../domain/vault.js';
 import { removeTree } from '../files/durable.js';
 import { takeCut } from '../sqlite/cut.js';
 import type { CutInstant, DatabasesCut } from '../sqlite/cut.js';
 import { quiesceApplication, resumeApplication } from './application.js';
-import { writeCapture } from './capture.js';
-import type { Capture, LiveStamps } from './capture.js';
+import { readEntries, writeCapture } from './capture.js';
+import type { Capture, CapturedDatabase } from './capture.js';
 import { lengthsAtOneInstant } from './lengths.js';
-import { liveStamp } from './live-stamp.js';
+import { liveStamp, mayBeWrittenSince } from './live-stamp.js';
 import { definitionOf, livePath, membersOf } from './members.js';
 import { metadataOf } from '../files/metadata.js';
 import type { RootMembers } from './members.js';
+import { artefactSink } from './sink.js';
+import type { Sink, Taken } from './sink.js';
 import { step } from './step.js';
 import type { ActivityDependencies, GrantedInput, StepContext } from './step.js';
 import { assertNothingChanged, copyTrees, treePolicies } from './trees.js';
+import { announce, assertNothingCondemned } from '../vault/intents.js';
+import { vaultSink } from './vault-sink.js';
+import type { VaultSink } from './vault-sink.js';
 
 export interface SnapshotOutput {
   /** The hidden directory of the artefact that is being made. */
@@ -33,10 +40,33 @@ export interface SnapshotOutput {
   readonly sizeBytes: number;
 }
 
+export type SnapshotInput = GrantedInput & { readonly rehash?: boolean };
+
 export const snapshot = (dependencies: ActivityDependencies) =>
-  step(dependencies, async (input: GrantedInput, context) =>
-    captureInto(context.room.definition.backup.destination, input, context, { quiesces: true }),
-  );
+  step(dependencies, async (input: SnapshotInput, context) => {
+    const { destination, vault } = context.room.definition.backup;
+    if (vault === undefined) return captureInto(directoryOf(destination), input, context, { quiesces: true });
+    return captureForVault(vault, input, context);
+  });
+
+function directoryOf(destination: string | null): string {
+  if (destination === null) throw new Error('defect: a definition without destination and vault passed the schema');
+  return destination;
+}
+
+/** Captures the store into a vault; what is left beside it are copies of databases, until the backup exists. */
+async function captureForVault(name: string, input: SnapshotInput, context: StepContext): Promise<SnapshotOutput> {
+  const { room, dependencies } = context;
+  const vaultRoom = await openVaultRoom(dependencies, name);
+  const { place } = vaultRoom.vault;
+  const { operation, store } = input;
+  await announce(place, { operation, host: dependencies.host, store, startedAt: now(), generation: 0 });
+  await assertNothingCondemned(place);
+  return capture(room.controlDirectory, input, context, {
+    quiesces: true,
+    sinkFor: (partial) => vaultSink({ room, grant: input.grant, vaultRoom, partial, rehash: input.rehash === true }),
+  });
+}
 
 /**
  * Captures the store into a hidden directory of the destination, which is owed to be dropped from then on.
@@ -48,27 +78,65 @@ export async function captureInto(
   context: StepContext,
   { quiesces }: { readonly quiesces: boolean },
 ): Promise<SnapshotOutput> {
-  const { cutTriesMax } = context.room.definition.backup;
+  return capture(destination, input, context, { quiesces, sinkFor: async (partial) => artefactSink(partial) });
+}
+
+interface CaptureOptions {
+  readonly quiesces: boolean;
+  readonly sinkFor: (partial: string) => Promise<Sink | VaultSink>;
+}
+
+async function capture(
+  directory: string,
+  input: GrantedInput,
+  context: StepContext,
+  { quiesces, sinkFor }: CaptureOptions,
+): Promise<SnapshotOutput> {
   const backupId = randomUUID();
   const createdAt = now();
-  const partial = join(destination, partialName(input.store, context.dependencies.host, backupId));
+  const partial = join(directory, partialName(input.store, context.dependencies.host, backupId));
   await critical(context.room, input.grant, async (database) => {
     database.journal(input.operation, { event: 'staging', directories: [partial] });
   });
   await critical(context.room, input.grant, () => beginArtefact(partial));
+  const sink = await sinkFor(partial);
+  try {
+    const { cut, treesBytes, ...captured } = await cutUntilSound(input, context, sink, quiesces);
+    await sink.finish();
+    const vault = 'packsOf' in sink ? await sink.packsOf(runsOf(partial, captured.databases)) : undefined;
+    await writeCapture(partial, { backupId, createdAt, cut, ...captured, ...(vault !== undefined && { vault }) });
+    return { partial, sizeBytes: captured.databases.reduce((sum, { sizeBytes }) => sum + sizeBytes, treesBytes) };
+  } finally {
+    await sink.close();
+  }
+}
+
+function* runsOf(partial: string, databases: Capture['databases']): Generator<readonly RunTuple[], void, undefined> {
+  for (const { runs } of databases) if (runs !== undefined) yield runs;
+  for (const { runs } of readEntries(partial)) if (runs !== undefined) yield runs;
+}
+
+/** A tree or a set of databases that changed meanwhile starts the whole cut over, a few times. */
+async function cutUntilSound(
+  input: GrantedInput,
+  context: StepContext,
+  sink: Sink,
+  quiesces: boolean,
+): Promise<Omit<CutResult, 'cut'> & Pick<Capture, 'cut'>> {
+  const { partial } = sink;
   for (let cutTries = 1; ; cutTries += 1) {
     try {
-      const { cut, treesBytes, ...captured } = await cutOnce(input, context, partial, cutTries === 1);
-      const capture: Capture = { backupId, createdAt, cut: { ...cut, cutTries }, ...captured };
-      await writeCapture(partial, capture);
-      return { partial, sizeBytes: captured.databases.reduce((sum, { sizeBytes }) => sum + sizeBytes, treesBytes) };
+      const { cut, ...captured } = await cutOnce(input, context, sink, cutTries === 1);
+      return { cut: { ...cut, cutTries }, ...captured };
     } catch (error) {
+      const { cutTriesMax } = context.room.definition.backup;
       if (!(error instanceof Stop) || error.code !== 'source_changed' || cutTries >= cutTriesMax) throw error;
       context.report({ phase: `cut ${cutTries + 1}: ${error.message}`, bytesDone: 0, filesDone: 0 });
       await critical(context.room, input.grant, async () => {
         await removeTree(join(partial, DATA_NAME));
         await mkdir(join(partial, DATA_NAME), { mode: 0o700 });
       });
+      await sink.startOver();
       if (quiesces) await holdStillAgain(input, context);
     }
   }
@@ -89,13 +157,14 @@ type CutResult = Pick<Capture, 'databases' | 'liveStamps'> & {
 async function cutOnce(
   input: GrantedInput,
   context: StepContext,
-  partial: string,
+  sink: Sink,
   resumesAtOnce: boolean,
 ): Promise<CutResult> {
   const { room, signal } = context;
+  const readAt = now();
   const before = await membersOf(room);
-  await makeDirectories(partial, before);
-  const liveStamps = stampsOf(before);
+  await makeDirectories(sink.partial, before);
+  const databases = databasesToTake(before, sink);
   const shared = shareProgress(context, before);
   const stop = new AbortController();
   const stopped = AbortSignal.any([signal, stop.signal]);
@@ -114,14 +183,15 @@ async function cutOnce(
   let trees: ReturnType<typeof copyTrees> | undefined;
   const onInstant = (instant: CutInstant): void => {
     if (resumesAtOnce && mayResumeAtOnce(before)) sideEffects.push(followed(resumeApplication(room, input.grant)));
-    trees = followed(copyTrees(shared.trees, partial, before, instant, stopped));
+    trees = followed(copyTrees(shared.trees, sink, before, instant, readAt, stopped));
   };
   try {
-    const cut = await followed(cutDatabases(shared.databases, partial, before, onInstant, stopped));
+    const cut = await followed(cutDatabases(shared.databases, sink, before, databases, onInstant, stopped));
     if (trees === undefined) throw new Error('defect: a cut without its instant');
     const copied = await trees;
     await Promise.all(sideEffects);
     await assertNothingChanged(room, before, copied.listed);
+    assertStillUnchanged(databases);
     return {
       cut: {
         instant: cut.instant,
@@ -132,8 +202,8 @@ async function cutOnce(
         policies: treePolicies(room),
       },
       treesBytes: copied.sizeBytes,
-      databases: databasesOf(partial, before, cut),
-      liveStamps,
+      databases: databases.map((database) => capturedOf(database, cut)),
+      liveStamps: Object.fromEntries(databases.map(({ root, path, live }) => [`${root}/${path}`, live])),
     };
   } catch (error) {
     throw failures[0] ?? error;
@@ -143,15 +213,56 @@ async function cutOnce(
   }
 }
 
-function stampsOf(all: readonly RootMembers[]): LiveStamps {
-  return Object.fromEntries(
-    all.flatMap(({ root, members }) =>
-      members.databases.map(({ entry: { path } }) => [
-        `${root.definition.name}/${path}`,
-        liveStamp(livePath(root, path)),
-      ]),
-    ),
+/** A database of a cut, by what it was just before. */
+interface DatabaseToTake {
+  readonly root: string;
+  readonly path: string;
+  readonly source: string;
+  readonly copy: string;
+  readonly locking: DatabaseDefinition['locking'];
+  readonly metadata: Metadata;
+  /** ManifestDatabase.liveStamp. */
+  readonly live: string | null;
+  /** By which the sink knows it again: `live`, and what its definition asks of it. */
+  readonly stamp: string;
+  /** What the sink has of it, if it stays as it is until after the instant: it is neither locked nor copied. */
+  readonly known: (Taken & { readonly facts: string }) | null;
+}
+
+function databasesToTake(all: readonly RootMembers[], sink: Sink): readonly DatabaseToTake[] {
+  return all.flatMap(({ root, members }) =>
+    members.databases.map((member): DatabaseToTake => {
+      const place = { root: root.definition.name, path: member.entry.path };
+      const source = livePath(root, place.path);
+      const live = liveStamp(source);
+      const asked = createHash('sha256')
+        .update(JSON.stringify(definitionOf(member)))
+        .digest('hex');
+      const stamp = live === null ? '' : `${live} ${asked}`;
+      const taken = sink.known({ ...place, stamp });
+      const facts = sink.knownFacts({ ...place, stamp });
+      return {
+        ...place,
+        source,
+        copy: capturePath(sink.partial, place),
+        locking: definitionOf(member).locking,
+        metadata: metadataOf(member.entry, source),
+        live,
+        stamp,
+        known: taken === null || facts === null ? null : { ...taken, facts },
+      };
+    }),
   );
+}
+
+/**
+ * What was as it is before the instant and after it was so at the instant.
+ * @throws Stop source_changed
+ */
+function assertStillUnchanged(databases: readonly DatabaseToTake[]): void {
+  for (const { source, path, known, live } of databases)
+    if (known !== null && mayBeWrittenSince(source, live))
+      throw new Stop('source_changed', `${path} was written to while the store was read`, { path });
 }
 
 /** Databases and trees are copied side by side: how far the step is is the sum of both. */
@@ -191,38 +302,33 @@ async function makeDirectories(partial: string, all: readonly RootMembers[]): Pr
   }
 }
 
-/** With the digest of each copy, by its target. */
-type HashedCut = DatabasesCut & { readonly hashes: ReadonlyMap<string, string> };
+/** With what was taken of each copy, by its target. */
+type TakenCut = DatabasesCut & { readonly taken: ReadonlyMap<string, Taken> };
 
 async function cutDatabases(
   context: StepContext,
-  partial: string,
+  sink: Sink,
   all: readonly RootMembers[],
+  databases: readonly DatabaseToTake[],
   onInstant: (instant: CutInstant) => void,
   signal: AbortSignal,
-): Promise<HashedCut> {
+): Promise<TakenCut> {
   const { backup } = context.room.definition;
-  const databases = all.flatMap(({ root, members }) =>
-    members.databases.map((member) => ({
-      source: livePath(root, member.entry.path),
-      target: capturePath(partial, { root: root.definition.name, path: member.entry.path }),
-      locking: definitionOf(member).locking,
-    })),
-  );
+  const changed = databases.filter(({ known }) => known === null);
   const statAtCut = all.flatMap(({ root, members }) =>
     members.files.filter(({ tree }) => tree.policy === 'append').map(({ entry }) => livePath(root, entry.path)),
   );
   const hasFiles = all.some(({ members }) => members.files.length > 0);
-  if (databases.length === 0) {
+  if (changed.length === 0) {
     const instant = await lengthsAtOneInstant(statAtCut, backup.quiesceTimeoutMillis, signal);
     onInstant(instant);
-    return { ...instant, pinMillis: 0, rollbackJournalPauseMillis: 0, databases: [], hashes: new Map() };
+    return { ...instant, pinMillis: 0, rollbackJournalPauseMillis: 0, databases: [], taken: new Map() };
   }
-  const hashes = new Map<string, string>();
-  let hashing = Promise.resolve();
+  const taken = new Map<string, Taken>();
+  let taking = Promise.resolve();
   const cut = await takeCut(
     {
-      databases,
+      databases: changed.map(({ source, copy, locking }) => ({ source, target: copy, locking })),
       lockWrites: databases.length > 1 || hasFiles,
       statAtCut,
       quiesceTimeoutMillis: backup.quiesceTimeoutMillis,
@@ -233,32 +339,27 @@ async function cutDatabases(
       onInstant,
       // While the next is copied: it is still in memory. One after the other: the rest of the processors copies trees
       onCopied: ({ target }) =>
-        (hashing = hashing.then(async () => {
-          for (const { sha256 } of await hashFiles([{ source: target }], { signal })) hashes.set(target, sha256);
+        (taking = taking.then(async () => {
+          taken.set(target, await sink.takeDatabase(target, signal));
         })),
       onProgress: (progress) => context.report({ bytesDone: progress.bytesDone }),
       signal,
     },
   );
-  return { ...cut, hashes };
+  return { ...cut, taken };
 }
 
-function databasesOf(partial: string, all: readonly RootMembers[], cut: HashedCut): Capture['databases'] {
-  const sizes = new Map(cut.databases.map((database) => [database.target, database.sizeBytes]));
-  return all.flatMap(({ root, members }: { root: RoomRoot; members: RootMembers['members'] }) =>
-    members.databases.map(({ entry }) => {
-      const target = capturePath(partial, { root: root.definition.name, path: entry.path });
-      const sizeBytes = sizes.get(target);
-      const sha256 = cut.hashes.get(target);
-      if (sizeBytes === undefined || sha256 === undefined)
-        throw new Error(`defect: ${dirname(entry.path)} has a database that was not cut`);
-      return {
-        root: root.definition.name,
-        path: entry.path,
-        sizeBytes,
-        sha256,
-        ...metadataOf(entry, livePath(root, entry.path)),
-      };
-    }),
-  );
+function capturedOf({ root, path, copy, metadata, known, stamp }: DatabaseToTake, cut: TakenCut): CapturedDatabase {
+  const taken = known ?? cut.taken.get(copy);
+  if (taken === undefined) throw new Error(`defect: ${dirname(path)} has a database that was not cut`);
+  const { sizeBytes, sha256, runs } = taken;
+  return {
+    root,
+    path,
+    sizeBytes,
+    sha256,
+    ...metadata,
+    ...(runs !== undefined && { runs, stamp }),
+    ...(known !== null && { facts: known.facts }),
+  };
 }

@@ -3,8 +3,7 @@
 import { endianness } from 'node:os';
 import { stat, statfs } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { assertTreeMatches, dataPath } from '../artefacts/artefact.js';
-import type { Artefact } from '../artefacts/artefact.js';
+import type { BackupSource } from '../control/backup-source.js';
 import { withControlDatabase } from '../control/control-database.js';
 import { critical } from '../control/lock.js';
 import { ensureControlDirectory, treeOf, treesOf } from '../control/store-room.js';
@@ -13,13 +12,13 @@ import { assertGates } from '../domain/gates.js';
 import type { Manifest, ManifestEntry } from '../domain/manifest.js';
 import type { RestorePlan } from '../domain/plan.js';
 import { Stop } from '../domain/stop.js';
-import { copyEach, makeNewDirectories } from '../files/copy.js';
+import { makeNewDirectories } from '../files/copy.js';
 import { ensureDirectory, syncFilesystem } from '../files/durable.js';
 import { assertCanExchange } from '../files/exchange.js';
 import { lazily } from '../files/lazily.js';
 import { applyMetadataInTurn, applyMetadataToAll, ownersDiffer } from '../files/metadata.js';
 import { applicationOf } from './application.js';
-import { readPlannedArtefact } from './planned.js';
+import { readPlannedBackup } from './planned.js';
 import { step } from './step.js';
 import type { ActivityDependencies, GrantedInput, StepContext } from './step.js';
 
@@ -31,9 +30,9 @@ export interface PlannedInput extends GrantedInput {
 export const stage = (dependencies: ActivityDependencies) =>
   step(dependencies, async (input: PlannedInput, context) => {
     const { room } = context;
-    const artefact = await readPlannedArtefact(input.plan);
+    const artefact = await readPlannedBackup(context, input.plan);
     await assertKnownManifest(room, artefact);
-    await assertTreeMatches(artefact);
+    await artefact.assertWhole();
     assertOwners(artefact.manifest.entries);
     await assertSpace(room.roots, artefact.manifest.entries);
     await critical(room, input.grant, (database) =>
@@ -51,7 +50,7 @@ export const stage = (dependencies: ActivityDependencies) =>
   });
 
 /** A backup that was made here has a witness of its manifest: an edited manifest is seen before signatures exist. */
-async function assertKnownManifest(room: StoreRoom, { manifest, manifestSha256, path }: Artefact): Promise<void> {
+async function assertKnownManifest(room: StoreRoom, { manifest, manifestSha256, path }: BackupSource): Promise<void> {
   const witness = await withControlDatabase(room.controlDirectory, (database) =>
     database.manifestWitness(manifest.backupId),
   );
@@ -102,7 +101,7 @@ export async function assertSpace(roots: readonly RoomRoot[], entries: readonly 
 }
 
 /** Copies and hashes every file into staging, and gives it its mode, owner, attributes and times. */
-async function copyIn(input: PlannedInput, context: StepContext, artefact: Artefact): Promise<number> {
+async function copyIn(input: PlannedInput, context: StepContext, artefact: BackupSource): Promise<number> {
   const { manifest } = artefact;
   const places = new Map(context.room.roots.map((root) => [root.definition.name, treeOf(root, input.operation)]));
   const placeOf = (entry: ManifestEntry): string => {
@@ -119,17 +118,10 @@ async function copyIn(input: PlannedInput, context: StepContext, artefact: Artef
   const files = manifest.entries.filter((entry) => entry.type !== 'directory');
   const bytesTotal = files.reduce((sum, entry) => sum + entry.sizeBytes, 0);
   context.report({ phase: 'copy and hash', bytesTotal, filesTotal: files.length });
-  await copyEach(
-    lazily(files, (entry) => ({
-      source: dataPath(artefact, entry),
-      target: placeOf(entry),
-      expected: { sizeBytes: entry.sizeBytes, sha256: entry.sha256 },
-    })),
-    {
-      signal: context.signal,
-      onProgress: (bytesDone, filesDone) => context.report({ bytesDone, filesDone }),
-    },
-  );
+  await artefact.extract(files, placeOf, {
+    signal: context.signal,
+    onProgress: (bytesDone, filesDone) => context.report({ bytesDone, filesDone }),
+  });
   await applyMetadataInTurn(
     lazily(files, (entry) => ({ path: placeOf(entry), metadata: entry })),
     { asRoot: process.geteuid?.() === 0 },
@@ -153,8 +145,9 @@ export async function applyDirectories(
 
 /** Step restore.gates: platform, version, modules. @returns what the version hook said, for whoever backs up what is replaced */
 export const gates = (dependencies: ActivityDependencies) =>
-  step(dependencies, async (input: PlannedInput, { room, signal }): Promise<Manifest['application']> => {
-    const { manifest } = await readPlannedArtefact(input.plan);
+  step(dependencies, async (input: PlannedInput, context): Promise<Manifest['application']> => {
+    const { room, signal } = context;
+    const { manifest } = await readPlannedBackup(context, input.plan);
     const installed = await applicationOf(room, input.operation, signal);
     assertGates(room.definition.gates, manifest, { installed, os: process.platform, endianness: endianness() });
     return installed;

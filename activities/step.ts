@@ -41,17 +41,21 @@ export interface StepContext {
   readonly room: StoreRoom;
   readonly signal: AbortSignal;
   /** Says how far the step is; the newest is sent with each heartbeat. */
-  report(progress: Partial<Omit<Progress, 'step' | 'elapsedMillis'>>): void;
+  readonly report: (progress: Partial<Omit<Progress, 'step' | 'elapsedMillis'>>) => void;
 }
 
 type Body<Input, Output> = (input: Input, context: StepContext) => Promise<Output>;
 
-/** A step of a protocol: at most one attempt, every refusal final. */
+/**
+ * A step of a protocol: at most one attempt, every refusal final.
+ * @param alone whatever the definitions of other stores say: of a step that changes nothing of any store
+ */
 export function step<Input extends StepInput, Output>(
   dependencies: ActivityDependencies,
   body: Body<Input, Output>,
+  { alone = false }: { readonly alone?: boolean } = {},
 ): (input: Input) => Promise<Output> {
-  return (input) => run(dependencies, input, body, { retryable: false });
+  return (input) => run(dependencies, input, body, { retryable: false, alone });
 }
 
 /** What must come about (compensation, resume, attach, release): idempotent, its refusals are tried again. */
@@ -59,14 +63,14 @@ export function compensation<Input extends StepInput, Output>(
   dependencies: ActivityDependencies,
   body: Body<Input, Output>,
 ): (input: Input) => Promise<Output> {
-  return (input) => run(dependencies, input, body, { retryable: true });
+  return (input) => run(dependencies, input, body, { retryable: true, alone: true });
 }
 
 async function run<Input extends StepInput, Output>(
   dependencies: ActivityDependencies,
   input: Input,
   body: Body<Input, Output>,
-  { retryable }: { readonly retryable: boolean },
+  { retryable, alone }: { readonly retryable: boolean; readonly alone: boolean },
 ): Promise<Output> {
   const info = activityInfo();
   if (!retryable) assert(info.attempt === 1, `step ${input.step} is in attempt ${info.attempt}`);
@@ -87,7 +91,7 @@ async function run<Input extends StepInput, Output>(
   beat();
   const timer = setInterval(beat, LIMITS.heartbeatIntervalMillis);
   try {
-    const room = await (retryable ? openStoreRoomAlone : openStoreRoom)(dependencies.definitionsDirectory, input.store);
+    const room = await (alone ? openStoreRoomAlone : openStoreRoom)(dependencies.definitionsDirectory, input.store);
     // Before anything: a run that was reset into its middle, or whose lock was taken over, must not even run a hook.
     // What must come about, comes about on the machine that has the lock: another one says no, and it is tried again
     if (isGranted(input)) {

@@ -5,16 +5,17 @@ import { capturePath } from '../artefacts/artefact.js';
 import type { RoomRoot, StoreRoom } from '../control/store-room.js';
 import type { CutReport, ManifestEntry } from '../domain/manifest.js';
 import { Stop } from '../domain/stop.js';
-import { copyEach } from '../files/copy.js';
-import type { CopyJob, ReadResult } from '../files/copy.js';
-import { lazily } from '../files/lazily.js';
+import type { CopyJob } from '../files/copy.js';
 import { compareWalks } from '../files/members.js';
 import type { FileMember } from '../files/members.js';
 import type { CutInstant } from '../sqlite/cut.js';
 import { writeEntries } from './capture.js';
+import type { CapturedInVault } from './capture.js';
+import { isTooFresh } from './live-stamp.js';
 import { livePath, membersOf } from './members.js';
 import { metadataOf } from '../files/metadata.js';
 import type { RootMembers } from './members.js';
+import type { Sink, Taken } from './sink.js';
 import type { StepContext } from './step.js';
 
 export function treePolicies(room: StoreRoom): CutReport['policies'] {
@@ -36,42 +37,71 @@ export interface TreesCopied {
  */
 export async function copyTrees(
   context: Pick<StepContext, 'room' | 'report'>,
-  partial: string,
+  sink: Sink,
   before: readonly RootMembers[],
   instant: CutInstant,
+  readAt: string,
   signal: AbortSignal,
 ): Promise<TreesCopied> {
   const listed = await listAtInstant(context.room, before);
-  for (const { root, members } of listed) {
-    for (const { entry } of members.directories) {
-      await mkdir(capturePath(partial, { root: root.definition.name, path: entry.path }), {
-        recursive: true,
-        mode: 0o700,
-      });
-    }
-  }
+  if (sink.copiesTrees) await makeDirectories(sink.partial, listed);
   const lengths = new Map(instant.statAtCut.map((fact) => [fact.path, fact]));
-  const jobs = lazily(filesOf(listed), ({ root, member }): CopyJob => {
-    const source = livePath(root, member.entry.path);
-    const target = capturePath(partial, { root: root.definition.name, path: member.entry.path });
-    return { source, target, refuseDatabase: true, ...expectation(member, lengths.get(source)) };
-  });
   const filesTotal = listed.reduce((sum, { members }) => sum + members.files.length, 0);
   context.report({ filesTotal });
   const hasDatabases = listed.some(({ members }) => members.databases.length > 0);
   const results = new Results(filesTotal);
-  await copyEach(
-    jobs,
+  /** The file of each job. */
+  const fileOfJob: number[] = [];
+  function* jobs(): Generator<CopyJob, void, undefined> {
+    let index = -1;
+    for (const { root, member } of filesOf(listed)) {
+      index += 1;
+      const source = livePath(root, member.entry.path);
+      const expected = expectation(member, lengths.get(source));
+      const stamp = stampOfFile(member, lengths.get(source)?.sizeBytes, readAt);
+      const known = sink.known({ root: root.definition.name, path: member.entry.path, stamp });
+      results.stamp(index, stamp);
+      if (known !== null) {
+        results.put(index, known);
+        continue;
+      }
+      fileOfJob.push(index);
+      const target = capturePath(sink.partial, { root: root.definition.name, path: member.entry.path });
+      yield { source, target, refuseDatabase: true, ...expected };
+    }
+  }
+  await sink.take(
+    jobs(),
     {
       signal,
       // The cut copies meanwhile, and whoever waits for its pins to be dropped waits for that
       ...(hasDatabases && { threadsMax: Math.max(1, availableParallelism() - 1) }),
       onProgress: (bytesDone, filesDone) => context.report({ bytesDone, filesDone }),
     },
-    (index, result) => results.put(index, result),
+    (job, taken) => results.put(fileOfJob[job] ?? -1, taken),
   );
-  await writeEntries(partial, entriesOf(listed, results));
+  await writeEntries(sink.partial, entriesOf(listed, results));
   return { sizeBytes: results.sizeBytes, listed };
+}
+
+async function makeDirectories(partial: string, listed: readonly RootMembers[]): Promise<void> {
+  for (const { root, members } of listed) {
+    for (const { entry } of members.directories)
+      await mkdir(capturePath(partial, { root: root.definition.name, path: entry.path }), {
+        recursive: true,
+        mode: 0o700,
+      });
+  }
+}
+
+/** @param lengthBytes of a file of policy `append`, at the instant */
+function stampOfFile({ entry, tree }: FileMember, lengthBytes: number | undefined, readAt: string): string {
+  const { device, inode, sizeBytes, mtimeNanos, ctimeNanos } = entry;
+  if (tree.policy === 'append' && lengthBytes !== sizeBytes) return '';
+  const changed = [mtimeNanos, ctimeNanos].map(BigInt);
+  return changed.some((nanos) => isTooFresh(nanos, readAt))
+    ? ''
+    : `${device} ${inode} ${sizeBytes} ${mtimeNanos} ${ctimeNanos}`;
 }
 
 function* filesOf(
@@ -105,26 +135,35 @@ function* entriesOf(listed: readonly RootMembers[], results: Results): Generator
 
 const DIGEST_BYTES = 32;
 
-/** Size and digest of each of many files, by the number of its job. */
+/** What is known of each of many files, by its number. */
 class Results {
   readonly #sizes: Float64Array;
   readonly #digests: Buffer;
+  readonly #runs: (Taken['runs'] | undefined)[] = [];
+  readonly #stamps: string[] = [];
 
   constructor(files: number) {
     this.#sizes = new Float64Array(files).fill(-1);
     this.#digests = Buffer.alloc(files * DIGEST_BYTES);
   }
 
-  put(index: number, { sizeBytes, sha256 }: ReadResult): void {
+  stamp(index: number, stamp: string): void {
+    this.#stamps[index] = stamp;
+  }
+
+  put(index: number, { sizeBytes, sha256, runs }: Taken): void {
     this.#sizes[index] = sizeBytes;
+    if (runs !== undefined) this.#runs[index] = runs;
     this.#digests.write(sha256, index * DIGEST_BYTES, 'hex');
   }
 
-  at(index: number): ReadResult {
+  at(index: number): Taken & Partial<Pick<CapturedInVault, 'stamp'>> {
     const sizeBytes = this.#sizes[index] ?? -1;
     if (sizeBytes < 0) throw new Error('defect: a copy without its result');
     const begin = index * DIGEST_BYTES;
-    return { sizeBytes, sha256: this.#digests.toString('hex', begin, begin + DIGEST_BYTES) };
+    const sha256 = this.#digests.toString('hex', begin, begin + DIGEST_BYTES);
+    const runs = this.#runs[index];
+    return { sizeBytes, sha256, ...(runs !== undefined && { runs, stamp: this.#stamps[index] ?? '' }) };
   }
 
   get sizeBytes(): number {

@@ -1,6 +1,6 @@
 // Steps backup.validate and restore.validate: copies are checked by SQLite before anybody relies on them (SM-2, SM-6).
 import { capturePath } from '../artefacts/artefact.js';
-import type { Artefact } from '../artefacts/artefact.js';
+import type { BackupSource } from '../control/backup-source.js';
 import { withControlDatabase } from '../control/control-database.js';
 import { now } from '../control/clock.js';
 import { critical } from '../control/lock.js';
@@ -8,13 +8,13 @@ import { treeOf } from '../control/store-room.js';
 
 import type { DatabaseDefinition } from '../domain/definition.js';
 import { assertForeignKeys } from '../domain/foreign-keys.js';
-import type { FileEntry, Manifest, ManifestDatabase } from '../domain/manifest.js';
+import type { Manifest, ManifestDatabase } from '../domain/manifest.js';
 import type { RestorePlan } from '../domain/plan.js';
 import { syncFilesystem } from '../files/durable.js';
 import { checkDatabase } from '../sqlite/check.js';
 import { applicationOf } from './application.js';
-import { readCapture, writeFacts } from './capture.js';
-import { readPlannedArtefact } from './planned.js';
+import { fileEntryOf, readCapture, writeFacts } from './capture.js';
+import { readPlannedBackup } from './planned.js';
 import { UNLISTED, factsRequest } from './members.js';
 import { listedDefinition } from './members.js';
 import { step } from './step.js';
@@ -26,10 +26,11 @@ type CaptureInput = GrantedInput & { readonly partial: string };
 /** Step backup.validate. A database whose bytes have passed before keeps that verdict, with its date. */
 export const validateCapture = (dependencies: ActivityDependencies) =>
   step(dependencies, async (input: CaptureInput, context) => {
-    // The copies must be on disk before they are published: the disk writes while the processors check
+    // Copies that are published must be on disk before: the disk writes while the processors check
     const asked = () => applicationOf(context.room, input.operation, context.signal);
+    const goesToVault = context.room.definition.backup.vault !== undefined;
     const [written, checked] = await Promise.allSettled([
-      syncFilesystem(input.partial),
+      goesToVault ? undefined : syncFilesystem(input.partial),
       checkCapture(input, context, asked),
     ]);
     if (checked.status === 'rejected') throw checked.reason;
@@ -52,6 +53,8 @@ export async function checkCapture(
   let filesDone = 0;
   const checked = await Promise.all(
     capture.databases.map(async (captured, index): Promise<ManifestDatabase> => {
+      // As it was in the backup before, where it was checked
+      if (captured.facts !== undefined) return JSON.parse(captured.facts) as ManifestDatabase;
       const definition = listedDefinition(room, captured.root, captured.path) ?? UNLISTED;
       const verdict = known[index];
       const request = factsRequest(capturePath(input.partial, captured), definition, verdict === undefined);
@@ -64,7 +67,7 @@ export async function checkCapture(
       return { root, path, integrityCheckedAt: verdict ?? now(), liveStamp: stamp, ...facts };
     }),
   );
-  const entries = capture.databases.map((captured): FileEntry => ({ type: 'database', ...captured }));
+  const entries = capture.databases.map(fileEntryOf);
   await writeFacts(input.partial, {
     databases: checked,
     entries,
@@ -81,7 +84,7 @@ export async function checkCapture(
 /** Step restore.validate: every staged database, in full; the verdict of the backup is not relied on. */
 export const validateStaged = (dependencies: ActivityDependencies) =>
   step(dependencies, async (input: GrantedInput & { readonly plan: RestorePlan }, context) => {
-    const artefact = await readPlannedArtefact(input.plan);
+    const artefact = await readPlannedBackup(context, input.plan);
     return checkDatabasesOf(artefact, context, (root, path) => {
       const found = context.room.roots.find((candidate) => candidate.definition.name === root);
       if (found === undefined) throw new Error('defect: a staged root that the store does not have');
@@ -94,11 +97,11 @@ export const validateStaged = (dependencies: ActivityDependencies) =>
  * @throws Stop integrity_failed, foreign_keys_violated (more than the manifest recorded), required_table_missing
  */
 export async function checkDatabasesOf(
-  artefact: Artefact,
+  { manifest }: Pick<BackupSource, 'manifest'>,
   context: StepContext,
   place: (root: string, path: string) => string,
 ): Promise<{ readonly databases: number }> {
-  const { databases } = artefact.manifest;
+  const { databases } = manifest;
   context.report({ phase: 'check databases', filesTotal: databases.length });
   let filesDone = 0;
   await Promise.all(

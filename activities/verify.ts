@@ -1,23 +1,29 @@
 // Steps verify.bytes, verify.databases, restore.verify and rollback.verify: bytes are hashed again where they lie now.
-import { join } from 'node:path';
+import { randomUUID } from 'node:crypto';
+import { isAbsolute, join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { resolveArtefact } from '../artefacts/catalogue.js';
-import { assertTreeMatches, dataPath, readArtefact } from '../artefacts/artefact.js';
+import { openBackup, resolveBackup } from '../control/backup-source.js';
+import type { BackupSource } from '../control/backup-source.js';
 import { formerDigest } from '../control/former.js';
 import { withPresentControlDatabase } from '../control/control-database.js';
 import { runHook } from '../control/hooks.js';
 import type { StoreRoom } from '../control/store-room.js';
+import { parseVaultReference } from '../control/vault-room.js';
+import { verifyVaultDatabases } from '../control/vault-verify-databases.js';
+import { ALL, verifyInVault } from '../control/vault-verify.js';
 import { canonicalJson } from '../domain/canonical.js';
+import type { StoreDefinition } from '../domain/definition.js';
 import { assertForeignKeys, sumForeignKeys } from '../domain/foreign-keys.js';
 import type { FileEntry, ManifestDatabase, ManifestEntry, Metadata } from '../domain/manifest.js';
+import type { VerifyDepth, VerifyReport } from '../domain/protocol.js';
 import { STOPS, Stop } from '../domain/stop.js';
 import { hashEach } from '../files/copy.js';
-import type { HashJob } from '../files/copy.js';
+import type { HashJob, ReadOptions } from '../files/copy.js';
 import { lazily } from '../files/lazily.js';
 import { readMetadata } from '../files/metadata.js';
 import { readLiveFacts } from '../sqlite/live.js';
 import { UNLISTED, factsRequest, listedDefinition } from './members.js';
-import { readPlannedArtefact, readPlannedPoint } from './planned.js';
+import { readPlannedBackup, readPlannedPoint } from './planned.js';
 import type { PlannedInput } from './stage.js';
 import { step } from './step.js';
 import type { ActivityDependencies, StepContext, StepInput } from './step.js';
@@ -25,55 +31,140 @@ import { checkDatabasesOf } from './validate.js';
 
 const ENTRIES_PER_TURN = 500;
 
+export interface VerifyBytesInput extends StepInput {
+  readonly backup: string;
+  /** Absent in orders of before there were depths: `full`. */
+  readonly depth?: VerifyDepth;
+  readonly seed?: string;
+}
+
+type BytesVerified = Omit<VerifyReport, 'protocol' | 'operation' | 'store' | 'steps'>;
+
 /** Step verify.bytes. */
 export const verifyBytes = (dependencies: ActivityDependencies) =>
-  step(dependencies, async (input: StepInput & { readonly backup: string }, context) => {
-    const { room } = context;
-    const artefact = await resolveArtefact(room.definition.backup.destination, input.store, input.backup);
-    if (artefact.manifest.store !== input.store) {
-      throw new Stop('store_differs', `the backup is of store ${artefact.manifest.store}`, {
-        backup: artefact.manifest.backupId,
-        store: artefact.manifest.store,
-      });
-    }
-    // Backups are verified also where the store is lost, or not mounted
-    const witness = await withPresentControlDatabase(
-      room.controlDirectory,
-      (database) => database.manifestWitness(artefact.manifest.backupId),
-      () => undefined,
-    );
-    if (witness !== undefined && witness !== artefact.manifestSha256) {
-      throw new Stop('checksum_mismatch', 'the manifest is not the one that was written here', {
-        path: artefact.path,
-        written: witness,
-        found: artefact.manifestSha256,
-      });
-    }
-    await assertTreeMatches(artefact);
-    const files = filesOf(artefact.manifest.entries);
-    await hashAll(context, files, (entry) => dataPath(artefact, entry));
-    return {
-      backupId: artefact.manifest.backupId,
-      artefact: artefact.path,
-      manifestSha256: artefact.manifestSha256,
-      sizeBytes: files.reduce((sum, entry) => sum + entry.sizeBytes, 0),
-      files: files.length,
-      databases: artefact.manifest.databases.length,
-      foreignKeys: sumForeignKeys(artefact.manifest.databases),
-    };
+  step(dependencies, (input: VerifyBytesInput, context) => verifyBackup(input, context), { alone: true });
+
+async function verifyBackup(input: VerifyBytesInput, context: StepContext): Promise<BytesVerified> {
+  const { backup, store, depth = 'full', seed = randomUUID() } = input;
+  const inVault = inVaultOf(context.room.definition, store, backup);
+  if (inVault === null) return verifyArtefact(input, context);
+  const { report, signal, dependencies } = context;
+  const witness = (backupId: string): Promise<string | undefined> => witnessOf(context, backupId);
+  return verifyInVault(dependencies, { ...inVault, store, depth, seed, witness, signal, report });
+}
+
+/**
+ * Which vault a backup is in, and what it is called there; null: it is in a directory.
+ * @throws Stop store_differs
+ */
+function inVaultOf(
+  { backup: { vault } }: StoreDefinition,
+  store: string,
+  backup: string,
+): { readonly vault: string; readonly reference: string } | null {
+  const reference = parseVaultReference(backup);
+  if (reference !== null) {
+    assertStore(store, backup, reference.store);
+    return { vault: reference.vault, reference: String(reference.number) };
+  }
+  return vault === undefined || isAbsolute(backup) ? null : { vault, reference: backup };
+}
+
+function assertStore(store: string, backup: string, found: string): void {
+  if (found !== store) throw new Stop('store_differs', `the backup is of store ${found}`, { backup, store: found });
+}
+
+/** Backups are verified also where the store is lost, or not mounted. */
+function witnessOf({ room }: StepContext, backupId: string): Promise<string | undefined> {
+  return withPresentControlDatabase(
+    room.controlDirectory,
+    (database) => database.manifestWitness(backupId),
+    () => undefined,
+  );
+}
+
+/** Of a backup in a directory, of which nothing can be known but by all of it. @throws Stop usage */
+async function verifyArtefact(
+  { backup, depth = 'full', store }: VerifyBytesInput,
+  context: StepContext,
+): Promise<BytesVerified> {
+  if (depth !== 'full' || backup === ALL)
+    throw new Stop('usage', `a backup in a directory is verified by itself, and in full`, { backup, depth });
+  const artefact = await resolveBackup(context.dependencies, context.room.definition, store, backup);
+  const { backupId, databases, entries } = artefact.manifest;
+  assertStore(store, backupId, artefact.manifest.store);
+  const witness = await witnessOf(context, backupId);
+  if (witness !== undefined && witness !== artefact.manifestSha256) {
+    throw new Stop('checksum_mismatch', 'the manifest is not the one that was written here', {
+      path: artefact.path,
+      written: witness,
+      found: artefact.manifestSha256,
+    });
+  }
+  await artefact.assertWhole();
+  const files = filesOf(entries);
+  await artefact.check(files, reporting(context, files), ({ stop }) => {
+    throw stop;
   });
+  return {
+    backupId,
+    artefact: artefact.path,
+    manifestSha256: artefact.manifestSha256,
+    sizeBytes: files.reduce((sum, entry) => sum + entry.sizeBytes, 0),
+    files: files.length,
+    databases: databases.length,
+    foreignKeys: sumForeignKeys(databases),
+    depth,
+    backups: 1,
+    countersigned: false,
+  };
+}
+
+export interface VerifyDatabasesInput extends StepInput {
+  readonly artefact: string;
+  readonly manifestSha256: string;
+  /** As it was asked for, and how many that were. */
+  readonly backup?: string;
+  readonly backups?: number;
+}
 
 /** Step verify.databases. */
 export const verifyDatabases = (dependencies: ActivityDependencies) =>
   step(
     dependencies,
-    async (input: StepInput & { readonly artefact: string; readonly manifestSha256: string }, context) => {
-      const artefact = await readArtefact(input.artefact);
-      if (artefact.manifestSha256 !== input.manifestSha256)
+    async (
+      { artefact: path, manifestSha256, backup, backups = 1 }: VerifyDatabasesInput,
+      context,
+    ): Promise<{ readonly databases: number; readonly countersigned: boolean }> => {
+      const reference = parseVaultReference(path);
+      if (reference !== null)
+        return verifyVaultDatabases(dependencies, {
+          reference,
+          sha256: manifestSha256,
+          backups: backup === ALL ? backups : null,
+          check: (source, databases) => checkSome(source, databases, context),
+        });
+      const artefact = await openBackup(dependencies, path);
+      if (artefact.manifestSha256 !== manifestSha256)
         throw new Stop('checksum_mismatch', 'the manifest changed while it was verified', { path: artefact.path });
-      return checkDatabasesOf(artefact, context, (root, path) => dataPath(artefact, { root, path }));
+      const databases = filesOf(artefact.manifest.entries).filter(({ type }) => type === 'database');
+      return { ...(await checkSome(artefact, databases, context)), countersigned: false };
     },
+    { alone: true },
   );
+
+function checkSome(
+  source: BackupSource,
+  databases: readonly FileEntry[],
+  context: StepContext,
+): Promise<{ readonly databases: number }> {
+  const wanted = new Set(databases.map(({ root, path }) => `${root}/${path}`));
+  const described = source.manifest.databases.filter(({ root, path }) => wanted.has(`${root}/${path}`));
+  const manifest = { ...source.manifest, databases: described };
+  return source.withDatabases(databases, { signal: context.signal }, (place) =>
+    checkDatabasesOf({ manifest }, context, place),
+  );
+}
 
 function filesOf(entries: readonly ManifestEntry[]): readonly FileEntry[] {
   return entries.filter((entry) => entry.type !== 'directory');
@@ -85,16 +176,20 @@ async function hashAll(
   files: readonly FileEntry[],
   place: (entry: FileEntry) => string,
 ): Promise<void> {
-  const bytesTotal = files.reduce((sum, entry) => sum + entry.sizeBytes, 0);
-  context.report({ phase: 'hash', bytesTotal, filesTotal: files.length });
   const jobs = lazily(files, (entry): HashJob => ({
     source: place(entry),
     expected: { sizeBytes: entry.sizeBytes, sha256: entry.sha256 },
   }));
-  await hashEach(jobs, {
+  await hashEach(jobs, reporting(context, files));
+}
+
+function reporting(context: StepContext, files: readonly FileEntry[]): ReadOptions {
+  const bytesTotal = files.reduce((sum, entry) => sum + entry.sizeBytes, 0);
+  context.report({ phase: 'hash', bytesTotal, filesTotal: files.length });
+  return {
     signal: context.signal,
     onProgress: (bytesDone, filesDone) => context.report({ bytesDone, filesDone }),
-  });
+  };
 }
 
 /**
@@ -106,7 +201,7 @@ async function hashAll(
 export const verifyLive = (dependencies: ActivityDependencies) =>
   step(dependencies, async (input: PlannedInput, context) => {
     const { room, signal } = context;
-    const { manifest } = await readPlannedArtefact(input.plan);
+    const { manifest } = await readPlannedBackup(context, input.plan);
     const migrated = room.definition.hooks.migrate !== undefined;
     const entries = manifest.entries.filter((entry) => !(migrated && entry.type === 'database'));
     await hashAll(context, filesOf(entries), (entry) => liveOf(room, entry));

@@ -1,4 +1,4 @@
-// npm run bench [-- pause|throughput|temporal|scale ...] [--json FILE] [--small] [--directory DIR] [--seed N] [--repeats N]
+// npm run bench [-- pause|throughput|temporal|scale|peers ...] [--json FILE] [--small] [--directory DIR] [--seed N] [--repeats N]
 // Figures of this machine as tables on stdout and, with --json, in a file. docs/performance.md says what they mean.
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, release, tmpdir, totalmem } from 'node:os';
@@ -7,11 +7,12 @@ import { Argument, Command } from 'commander';
 import { HOLDFAST_VERSION } from '../domain/version.js';
 import { interrupt } from './interrupt.js';
 import { measurePause, pauseTables } from './pause.js';
+import { measurePeers, peersTables } from './peers.js';
 import { measureScale, scaleTables } from './scale.js';
 import { measureTemporal, temporalTables } from './temporal.js';
 import { measureThroughput, throughputTables } from './throughput.js';
 
-const PARTS = ['pause', 'throughput', 'temporal', 'scale'] as const;
+const PARTS = ['pause', 'throughput', 'temporal', 'scale', 'peers'] as const;
 type Part = (typeof PARTS)[number];
 
 interface Settings {
@@ -44,6 +45,10 @@ async function measure(
     case 'temporal': {
       const result = await measureTemporal({ directory, repeats: small ? 1 : 5 }, say);
       return { result, tables: temporalTables(result) };
+    }
+    case 'peers': {
+      const result = await measurePeers({ directory, scale: small ? 0.05 : 1, seed, repeats }, say);
+      return { result, tables: peersTables(result) };
     }
     case 'scale': {
       const result = await measureScale({ directory, scale: small ? 0.02 : 1, seed }, say);

@@ -1,8 +1,11 @@
 // Completion in shells: the script that a shell loads (shells/), and the answers that the script asks for. What is
 // offered is inserted into a line that a person then sends off, maybe as root: see SAFE.
 import { readFileSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
 import type { Command, Option } from 'commander';
 import { definitionsDirectory } from '../client/host-settings.js';
+import { stateDirectory } from '../client/state-directory.js';
+import type { StoreDefinition } from '../domain/definition.js';
 import { Stop } from '../domain/stop.js';
 
 export const SHELLS = ['bash', 'zsh', 'fish', 'powershell'] as const;
@@ -94,19 +97,25 @@ async function namesFor({ command, given, open }: Line): Promise<readonly Candid
 
 const placeholderOf = ({ flags }: Option): string => /[<[]([\w-]+)/.exec(flags)?.[1] ?? '';
 
+/** The two of `diff` among them. */
+const BACKUP_ARGUMENTS: readonly string[] = ['backup', 'before', 'after'];
+
 /** By the name of an argument, which means the same in all commands. */
 async function known(argument: string, given: readonly string[]): Promise<readonly Candidate[] | typeof FILES_WANTED> {
-  if (argument === 'directory' || argument === 'files') return FILES_WANTED;
+  if (argument === 'directory' || argument === 'file' || argument === 'files') return FILES_WANTED;
   if (argument === 'store' || argument === 'stores') return storeNames().map((store) => [store]);
+  if (argument === 'vault') return namesIn(join(definitionsDirectory(), 'vaults')).map((vault) => [vault]);
   const [store] = given;
-  if (argument !== 'backup' || store === undefined || !storeNames().includes(store)) return [];
-  return (await backupsOf(store)).map((backup) => [backup]);
+  if (!BACKUP_ARGUMENTS.includes(argument) || store === undefined || !storeNames().includes(store)) return [];
+  return backupsOf(store);
 }
 
-/** Nothing where they can't be read. */
-function storeNames(): readonly string[] {
+const storeNames = (): readonly string[] => namesIn(definitionsDirectory());
+
+/** Of the files in YAML of a directory. Nothing where they can't be read. */
+function namesIn(directory: string): readonly string[] {
   try {
-    const names = readdirSync(definitionsDirectory()).filter((name) => name.endsWith('.yaml'));
+    const names = readdirSync(directory).filter((name) => name.endsWith('.yaml'));
     return names.map((name) => name.slice(0, -'.yaml'.length)).sort();
   } catch (error) {
     if ((error as NodeJS.ErrnoException).syscall !== undefined) return [];
@@ -114,15 +123,32 @@ function storeNames(): readonly string[] {
   }
 }
 
-/** Newest first. Of a store whose definition can't be read nothing is known: the command itself will say why. */
-async function backupsOf(store: string): Promise<readonly string[]> {
+/**
+ * Newest first, by name; in a vault by number, then by id. Of a store whose definition can't be read, and of a vault that
+ * can't, nothing is known: the command itself will say why.
+ */
+async function backupsOf(store: string): Promise<readonly Candidate[]> {
   const { loadDefinitionAlone } = await import('../definitions/load.js');
-  const { orderedNames } = await import('../artefacts/catalogue.js');
   try {
-    const { backup } = await loadDefinitionAlone(definitionsDirectory(), store);
-    return ['latest', ...(await orderedNames(backup.destination)).toReversed()];
+    const definition = await loadDefinitionAlone(definitionsDirectory(), store);
+    const { destination } = definition.backup;
+    if (destination === null) return [['latest'], ...(await backupsInVault(definition))];
+    const { orderedNames } = await import('../artefacts/catalogue.js');
+    return ['latest', ...(await orderedNames(destination)).toReversed()].map((name) => [name]);
   } catch (error) {
     if (error instanceof Stop) return [];
     throw error;
   }
+}
+
+async function backupsInVault(definition: StoreDefinition): Promise<readonly Candidate[]> {
+  const { listBackups } = await import('../control/backups.js');
+  const host = { definitionsDirectory: definitionsDirectory(), stateDirectory: stateDirectory() };
+  const backups = (await listBackups(host, definition)).toReversed();
+  return [
+    ...backups.map(({ number = 0, createdAt = '' }): Candidate => [String(number), createdAt]),
+    ...backups.flatMap(({ backupId, createdAt = '' }): readonly Candidate[] =>
+      backupId === undefined ? [] : [[backupId, createdAt]],
+    ),
+  ];
 }

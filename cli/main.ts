@@ -53,7 +53,11 @@ async function main(argv: readonly string[]): Promise<number> {
 // A reader that goes away (`| head`) is no failure of ours, and no reason to leave a protocol: its exit status counts
 for (const stream of [process.stdout, process.stderr]) {
   stream.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE') throw error;
+    if (error.code === 'EPIPE') return;
+    const stop = error.code === 'ENOSPC' ? 'no_space' : 'io_error';
+    process.exit(
+      reportError(new Stop(stop, `what is said can't be written: ${error.message}`), wantedOutput(process.argv)),
+    );
   });
 }
 // What nobody could catch is a defect like any other: its status is 70, and the last line of JSON says so

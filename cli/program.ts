@@ -20,6 +20,8 @@ export const ENVIRONMENT: readonly (readonly [name: string, lines: readonly stri
   ],
   ['HOLDFAST_HOST', ['name of this host (default: its host name)']],
   ['HOLDFAST_REQUESTED_BY', ['who asks, in manifests and the audit log', '(default: the user, or who called sudo)']],
+  ['HOLDFAST_IDENTITY_FILE', ['age identities for reading a vault, instead of', 'those in its settings']],
+  ['HOLDFAST_IDENTITY_COMMAND', ['prints them: an absolute path, or a JSON list', 'of it and its arguments']],
   ['HOLDFAST_LOG_LEVEL', ['of engine and worker: debug, info, warn, error']],
   ['HOLDFAST_TEMPORAL_BINARY', ['the `temporal` to use for the embedded engine']],
   [
@@ -47,12 +49,22 @@ function environmentHelp(): string {
   return ['', 'Environment:', ...lines, '', ...REFUSALS].join('\n');
 }
 
+/** Without `[options]`, which all have: what is left fits beside a summary. */
+function termOf(command: Command): string {
+  const names = command.registeredArguments.map((argument) => {
+    const name = `${argument.name()}${argument.variadic ? '...' : ''}`;
+    return argument.required ? `<${name}>` : `[${name}]`;
+  });
+  return [command.name(), ...names].join(' ');
+}
+
 export function createProgram(): Command {
   const program = new Command('holdfast')
     .description(
       'Fail-closed backup, restore and disaster recovery for software whose state is SQLite databases plus files.',
     )
     .version(HOLDFAST_VERSION)
+    .configureHelp({ subcommandTerm: termOf })
     .option('--json', 'JSON Lines on stdout; the last line is a result or an error')
     .option('--quiet', 'no progress and no notes')
     .option('-v, --verbose', 'a line for each step, how long it took, and the causes of a refusal')

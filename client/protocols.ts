@@ -41,6 +41,8 @@ export interface OperationOptions {
   readonly heartbeatTimeoutMillis?: number;
 }
 
+export interface BackupOptions extends OperationOptions, Pick<BackupOrder, 'rehash'> {}
+
 /** A protocol under way: where it can be looked at, and its end. */
 export interface Operation<Report> {
   readonly operation: string;
@@ -65,7 +67,7 @@ export interface RunProgress {
 }
 
 export interface Holdfast {
-  backup(store: string, options: OperationOptions): Promise<Operation<BackupReport>>;
+  backup(store: string, options: BackupOptions): Promise<Operation<BackupReport>>;
   plan(store: string, source: RestoreSource, options: OperationOptions): Promise<Operation<PlanReport>>;
   /** Plans, then restores or rolls back if the plan's digest is `confirm`. */
   restore(
@@ -74,7 +76,11 @@ export interface Holdfast {
     confirm: string,
     options: OperationOptions & { readonly confirmedBy?: ConfirmedBy },
   ): Promise<Operation<RestoreReport>>;
-  verify(store: string, backup: string, options: OperationOptions): Promise<Operation<VerifyReport>>;
+  verify(
+    store: string,
+    backup: string,
+    options: OperationOptions & Pick<VerifyOrder, 'depth' | 'seed'>,
+  ): Promise<Operation<VerifyReport>>;
   /** Asks the execution of a store to undo and end. @throws Stop artefact_missing when none is running */
   cancel(store: string): Promise<{ readonly workflowId: string }>;
   /** The runs of a store that are open, executions and requests. */
@@ -120,7 +126,10 @@ export function createHoldfast(session: EngineSession): Holdfast {
   };
   return {
     async backup(store, options) {
-      const order: BackupOrder = orderOf(store, options);
+      const order: BackupOrder = {
+        ...orderOf(store, options),
+        ...(options.rehash !== undefined && { rehash: options.rehash }),
+      };
       return start<BackupReport>('backup', executionId(store), order);
     },
     async plan(store, source, options) {
@@ -138,7 +147,13 @@ export function createHoldfast(session: EngineSession): Holdfast {
       return start<RestoreReport>('request', requestId(store, order.operation), order);
     },
     async verify(store, backup, options) {
-      const order: VerifyOrder = { ...orderOf(store, options), backup };
+      const { depth, seed } = options;
+      const order: VerifyOrder = {
+        ...orderOf(store, options),
+        backup,
+        ...(depth !== undefined && { depth }),
+        ...(seed !== undefined && { seed }),
+      };
       return start<VerifyReport>('verify', requestId(store, order.operation), order);
     },
     async cancel(store) {

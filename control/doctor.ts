@@ -15,6 +15,7 @@ import { checkAudit } from './audit-check.js';
 import { lookForTables } from './doctor-tables.js';
 import { assertAsNoted } from './noted-stores.js';
 import { assertPointKept, rollbackPointsOf } from './rollback-points.js';
+import { checkVault } from './doctor-vault.js';
 import { readStatus } from './status.js';
 import { roomOf } from './store-room.js';
 import type { StoreRoom } from './store-room.js';
@@ -33,7 +34,11 @@ const AUDIT_REMEDY =
   'the log or a history was edited or removed: find out by whom, from the engine and from copies; operations go on, and are logged';
 
 /** Every check of one store; none stops the others. */
-export async function examineStore(definition: StoreDefinition, stateDirectory: string): Promise<readonly Finding[]> {
+export async function examineStore(
+  definition: StoreDefinition,
+  stateDirectory: string,
+  definitionsDirectory: string,
+): Promise<readonly Finding[]> {
   const findings: Finding[] = [];
   const check = async (name: string, look: () => Promise<Found | readonly Found[]>): Promise<void> => {
     try {
@@ -91,7 +96,10 @@ export async function examineStore(definition: StoreDefinition, stateDirectory: 
     const program = definition.hooks[name]?.argv[0];
     if (program !== undefined) await check(`hook ${name}`, async () => checkProgram(name, program));
   }
-  await check('destination', async () => checkDestination(definition.backup.destination));
+  const { destination: place, vault } = definition.backup;
+  if (place !== null) await check('destination', async () => checkDestination(place));
+  if (vault !== undefined)
+    await check('vault', async () => checkVault({ definitionsDirectory, stateDirectory }, definition, vault));
   const { destination } = definition.rollback;
   if (destination !== null) await check('destination of rollbacks', async () => checkDestination(destination));
   await check('in use', async () => checkUsers(definition));

@@ -1,8 +1,6 @@
 // The state of a store as its control directory tells it: for `holdfast status`, the start-up gate, and doctor.
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { newestArtefact } from '../artefacts/catalogue.js';
-import type { CatalogueEntry } from '../artefacts/catalogue.js';
 import { debtsOf } from '../domain/journal.js';
 import type { Debts } from '../domain/journal.js';
 import type { Epoch } from '../domain/manifest.js';
@@ -37,7 +35,6 @@ export interface StoreStatus {
     /** False: its tree is gone, and it can't be gone back to. */
     readonly isThere: boolean;
   })[];
-  readonly newestBackup: CatalogueEntry | null;
   readonly debts: readonly { readonly operation: string; readonly debts: Debts }[];
 }
 
@@ -66,7 +63,6 @@ export async function readStatus(room: StoreRoom): Promise<StoreStatus> {
       const { id, number, createdAt, protocol } = point;
       return { id, number, createdAt, protocol, isThere: isThere(point) };
     }),
-    newestBackup: await newestArtefact(room.definition.backup.destination, room.definition.store),
     debts,
   };
 }

@@ -1,20 +1,17 @@
 // Store definitions are read from a directory that belongs to the user of the worker or root and that nobody else
 // can write: orders name a store, never a definition, because the embedded engine has no authentication on loopback.
-import { lstat, open, readdir, realpath, stat } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { lstat, readdir, realpath } from 'node:fs/promises';
+import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { LineCounter, parseDocument, visit } from 'yaml';
 import type { StoreDefinition } from '../domain/definition.js';
-import { LIMITS } from '../domain/limits.js';
 import { isStoreName } from '../domain/protocol.js';
 import type { DefinitionIssue } from '../domain/schema/definition.js';
-import { storeDefinitionSchema, toStoreDefinition } from '../domain/schema/definition.js';
+import { definitionJsonSchema, storeDefinitionSchema, toStoreDefinition } from '../domain/schema/definition.js';
 import { Stop } from '../domain/stop.js';
 import { ensureDirectory, writeNewDurable } from '../files/durable.js';
 import { translateErrno, translating } from '../files/errors.js';
 import { cronProblem } from './cron.js';
-import { placeAt, problemsOf } from './problems.js';
-import type { DefinitionProblem } from './problems.js';
+import { assertTrusted, parseYaml, readText, readTrusted } from './yaml-file.js';
 
 const READ_TRIES = 10;
 const READ_PAUSE_MILLIS = 10;
@@ -139,55 +136,8 @@ async function isListed(path: string): Promise<boolean> {
   }
 }
 
-async function assertTrusted(path: string): Promise<void> {
-  let facts;
-  try {
-    facts = await stat(path);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT')
-      throw new Stop('definition_missing', `${path} does not exist`, { path });
-    throw translateErrno(error, { path });
-  }
-  const self = process.getuid?.() ?? 0;
-  const owned = facts.uid === 0 || facts.uid === self;
-  if (!owned || (facts.mode & 0o022) !== 0) {
-    throw new Stop('definition_untrusted', `${path} can be written by others`, {
-      path,
-      uid: facts.uid,
-      mode: (facts.mode & 0o7777).toString(8),
-    });
-  }
-}
-
 async function readDefinition(path: string): Promise<StoreDefinition> {
   return parseNamed(await readTrusted(path), path);
-}
-
-async function readTrusted(path: string): Promise<string> {
-  await assertTrusted(path);
-  // A link may lead elsewhere: whoever can write there could put another file in its place
-  await assertTrusted(dirname(await realpath(path)));
-  return readText(path);
-}
-
-async function readText(path: string): Promise<string> {
-  const file = await open(path, 'r');
-  try {
-    assertReadable((await file.stat()).size, path);
-    return await file.readFile('utf8');
-  } finally {
-    await file.close();
-  }
-}
-
-/** Before it is read, and before it is written: one that can't be read stops every store of the host. */
-function assertReadable(sizeBytes: number, path: string): void {
-  if (sizeBytes <= LIMITS.definitionBytesMax) return;
-  throw new Stop('definition_invalid', `${path} is too large`, {
-    path,
-    sizeBytes,
-    sizeBytesMax: LIMITS.definitionBytesMax,
-  });
 }
 
 function parseNamed(text: string, path: string): StoreDefinition {
@@ -252,28 +202,14 @@ export async function addDefinition(directory: string, text: string): Promise<st
  * @throws Stop definition_invalid with `problems`: line, key and what is expected
  */
 export function parseDefinition(text: string, path: string): StoreDefinition {
-  assertReadable(Buffer.byteLength(text), path);
-  const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true });
-  const at = (offset: number, problem: string): DefinitionProblem => ({ ...placeAt(lines, offset), key: '', problem });
-  refuse(
-    path,
-    document.errors.map((error) => at(error.pos[0], error.message.split(' at line ')[0] ?? 'not YAML')),
-  );
-  const aliases: DefinitionProblem[] = [];
-  visit(document, {
-    Alias: (_key, { range }) => void aliases.push(at(range?.[0] ?? 0, 'an alias: write out what it stands for')),
+  return parseYaml(text, path, {
+    schema: storeDefinitionSchema,
+    jsonSchema: definitionJsonSchema,
+    complete: (parsed) => {
+      const definition = toStoreDefinition(parsed);
+      return { value: definition, issues: scheduleIssues(definition) };
+    },
   });
-  refuse(path, aliases);
-  const parsed = storeDefinitionSchema.safeParse(document.toJS({ maxAliasCount: 0 }));
-  if (parsed.success) {
-    const definition = toStoreDefinition(parsed.data);
-    refuse(path, problemsOf(document, lines, scheduleIssues(definition)));
-    return definition;
-  }
-  const problems = problemsOf(document, lines, parsed.error.issues);
-  refuse(path, problems);
-  throw new Error('defect: the schema refuses without a problem');
 }
 
 function scheduleIssues({ schedules }: StoreDefinition): DefinitionIssue[] {
@@ -281,13 +217,6 @@ function scheduleIssues({ schedules }: StoreDefinition): DefinitionIssue[] {
     const message = cronProblem(cron, timeZone);
     return message === null ? [] : [{ code: 'custom', path: ['schedules', protocol], message, input: cron } as const];
   });
-}
-
-function refuse(path: string, problems: readonly DefinitionProblem[]): void {
-  const [first] = problems;
-  if (first === undefined) return;
-  const about = first.key === '' ? '' : `${first.key}: `;
-  throw new Stop('definition_invalid', `${path}:${first.line}: ${about}${first.problem}`, { path, problems });
 }
 
 async function assertRootsApart(definitions: readonly StoreDefinition[]): Promise<void> {

@@ -1,9 +1,8 @@
 // What is wrong with a store definition, for the person who wrote it: where, what is expected, and what was probably
-// meant. Serves load.ts and `holdfast config validate`.
+// meant. Serves yaml-file.ts and `holdfast config validate`.
 import { isMap, isNode, isScalar } from 'yaml';
 import type { Document, LineCounter, Node } from 'yaml';
 import { closestName } from '../domain/closest-name.js';
-import { definitionJsonSchema } from '../domain/schema/definition.js';
 import type { DefinitionIssue, SchemaNode } from '../domain/schema/definition.js';
 
 export interface DefinitionProblem {
@@ -22,6 +21,7 @@ export function problemsOf(
   document: Document,
   lines: LineCounter,
   issues: readonly DefinitionIssue[],
+  jsonSchema: () => SchemaNode,
 ): readonly DefinitionProblem[] {
   const isWhole = (issue: DefinitionIssue): boolean => issue.code === 'custom' && issue.params?.['whole'] === true;
   const parts = issues.filter((issue) => !isWhole(issue));
@@ -32,7 +32,7 @@ export function problemsOf(
       return issue.keys.map((key) => ({
         ...placeAt(lines, offsetOf(keyNode(document, path, key) ?? nodeAt(document, path))),
         key: [...path, key].join('.'),
-        problem: `unknown key${meant(key, knownKeys(path))}`,
+        problem: `unknown key${meant(key, knownKeys(jsonSchema(), path))}`,
       }));
     return [
       {
@@ -74,8 +74,8 @@ function meant(name: string, names: readonly string[]): string {
 }
 
 /** Names that a key of the mapping at `path` may have; none where any may. */
-function knownKeys(path: Path): readonly string[] {
-  const node = path.reduce<SchemaNode | undefined>(below, definitionJsonSchema());
+function knownKeys(schema: SchemaNode, path: Path): readonly string[] {
+  const node = path.reduce<SchemaNode | undefined>(below, schema);
   const found = node === undefined ? undefined : mappingOf(node);
   return found?.propertyNames?.enum ?? Object.keys(found?.properties ?? {});
 }

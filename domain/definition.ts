@@ -139,8 +139,10 @@ export interface StoreDefinition {
     readonly modules: 'exact' | 'superset' | 'off';
   };
   readonly backup: {
-    /** Directory that receives the artefacts; absolute. */
-    readonly destination: string;
+    /** Directory that receives the artefacts, absolute; null: backups go to the vault. */
+    readonly destination: string | null;
+    /** Name of a vault (`vaults/<name>.yaml`), where backups do not go to a directory. */
+    readonly vault?: string;
     readonly quiesceTimeoutMillis: number;
     readonly cutTriesMax: number;
     readonly pinSecondsMax: number;

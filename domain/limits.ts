@@ -31,6 +31,8 @@ export const LIMITS = {
   /** Journals of ended operations; as long as the embedded engine keeps closed runs, which name the same operations. */
   journalDaysMax: 90,
   manifestBytesMax: 512 * 1024 * 1024,
+  /** Of a vault: a line has a file's runs, at worst one a chunk; some six million of them. */
+  vaultManifestLineBytesMax: 256 * 1024 * 1024,
   pathBytesMax: 4096,
   /** A plan travels in the input of each step: of many databases it names a few. */
   databasesNamedMax: 10,

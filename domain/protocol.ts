@@ -23,7 +23,10 @@ export interface Order {
   readonly heartbeatTimeoutMillis?: number;
 }
 
-export type BackupOrder = Order;
+export interface BackupOrder extends Order {
+  /** Everything is read, whether it seems to have changed or not; only a vault knows what has not. */
+  readonly rehash?: boolean;
+}
 
 export type RestoreSource =
   | {
@@ -58,8 +61,17 @@ export interface RestoreOrder extends PlanOrder {
   };
 }
 
+/** How deep a verification goes; only of a vault can anything be known without looking at the contents. */
+export const VERIFY_DEPTHS = ['ciphertext', 'sample', 'full'] as const;
+export type VerifyDepth = (typeof VERIFY_DEPTHS)[number];
+
 export interface VerifyOrder extends Order {
+  /** As in RestoreSource; `all`: every backup of the store in its vault. */
   readonly backup: string;
+  /** `full` when it is not given. */
+  readonly depth?: VerifyDepth;
+  /** Chooses the files of a sample; made by the step when it is not given. */
+  readonly seed?: string;
 }
 
 /** What a schedule gives each run: the operation is the run's own. */
@@ -168,6 +180,15 @@ export interface ScheduledReport {
   readonly skippedBecause: string | null;
 }
 
+export interface SampleReport {
+  readonly seed: string;
+  /** How many were looked at. */
+  readonly files: number;
+  /** The first hundred of them: `<number>:<root>/<path>`. */
+  readonly listed: readonly string[];
+}
+
+/** Of several backups: sums, and ids and digests of the newest. */
 export interface VerifyReport {
   readonly protocol: 'verify';
   readonly operation: string;
@@ -178,8 +199,16 @@ export interface VerifyReport {
   readonly sizeBytes: number;
   readonly files: number;
   readonly databases: number;
-  /** As the manifest records them: the application wrote these rows, and a restore brings them back. */
-  readonly foreignKeys: ForeignKeysSum;
+  /** As the manifest records them: the application wrote these rows, and a restore brings them back. Absent: not looked at. */
+  readonly foreignKeys?: ForeignKeysSum;
+  readonly depth: VerifyDepth;
+  readonly backups: number;
+  /** Of a vault: how many packs were hashed, and their bytes. */
+  readonly packs?: number;
+  readonly packBytes?: number;
+  readonly sample?: SampleReport;
+  /** Whether this host vouches for the backups in their vault. */
+  readonly countersigned: boolean;
   readonly steps: readonly StepTime[];
 }
 
@@ -236,6 +265,20 @@ export function checkScheduled(order: ScheduledOrder): void {
     throw new Stop('usage', `the order is malformed: \`start\` is one of ${SCHEDULED_PROTOCOLS.join(', ')}`, {
       expected: SCHEDULED_PROTOCOLS,
     });
+}
+
+/** @throws Stop usage */
+export function checkVerify({ backup, depth, seed }: VerifyOrder): void {
+  const facts: readonly [boolean, string][] = [
+    [typeof backup === 'string' && backup !== '', '`backup` names a backup'],
+    [depth === undefined || VERIFY_DEPTHS.includes(depth), `\`depth\` is one of ${VERIFY_DEPTHS.join(', ')}`],
+    [
+      seed === undefined || (typeof seed === 'string' && /^[\w.-]{1,64}$/.test(seed)),
+      '`seed` is at most 64 letters, digits, dots and hyphens',
+    ],
+  ];
+  for (const [holds, fact] of facts)
+    if (!holds) throw new Stop('usage', `the order is malformed: ${fact}`, { expected: fact });
 }
 
 /**

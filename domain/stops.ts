@@ -4,6 +4,7 @@
 import { LIVE_UNTOUCHED, NOTHING_KEPT } from './stop-entry.js';
 import type { StopEntry } from './stop-entry.js';
 import { REFUSED_BY_CONFIGURATION } from './stops-configuration.js';
+import { VAULT_STOPS } from './stops-vault.js';
 
 const SETTLED =
   'the protocol was undone, or finished if it had been committed: `settled` in the details says which; `unknown`: only the lock may have been taken';
@@ -313,4 +314,5 @@ export const STOPS = {
     remedy: 'run as a user that may read and write the path in the details',
   },
   ...REFUSED_BY_CONFIGURATION,
+  ...VAULT_STOPS,
 } as const satisfies Record<string, StopEntry>;

@@ -8,9 +8,11 @@ import { Piscina } from 'piscina';
 import { Stop } from '../domain/stop.js';
 import { translating } from './errors.js';
 import { compareBytes } from './safe-path.js';
-import type { Batch, BatchOutcome, ExpectedFile, ReadJob, ReadResult } from './copy-thread.js';
+import type { Batch, BatchOutcome, ReadJob, ReadResult } from './copy-thread.js';
+import type { ExpectedFile } from './source-file.js';
 
-export type { ExpectedFile, ReadResult } from './copy-thread.js';
+export type { ReadResult } from './copy-thread.js';
+export type { ExpectedFile } from './source-file.js';
 
 export interface CopyJob extends ReadJob {
   readonly target: string;

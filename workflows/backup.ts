@@ -11,7 +11,8 @@ export async function backup(order: BackupOrder): Promise<BackupReport> {
       await run.step('backup.plan', 'planBackup', { grant });
       const quiesced = await run.step('backup.quiesce', 'quiesce', { grant });
       // Databases are cut and copied, trees read by their policies, everything hashed: into a hidden directory
-      const capture = await run.step('backup.snapshot', 'snapshot', { grant });
+      const { rehash = false } = order;
+      const capture = await run.step('backup.snapshot', 'snapshot', { grant, rehash });
       const resumed = await run.always('backup.resume', 'resume', { grant, quiesced });
       // A copy that can't be trusted is refused here, not when it is needed
       await run.step('backup.validate', 'validateCapture', { grant, partial: capture.partial });

@@ -24,7 +24,7 @@ export function doctorCommand(): Command {
       let stops = 0;
       for (const definition of definitions) {
         lines.push(definition.store);
-        for (const finding of await examineStore(definition, stateDirectory())) {
+        for (const finding of await examineStore(definition, stateDirectory(), directory)) {
           if (finding.state === 'stop') stops += 1;
           output.event('finding', { store: definition.store, ...finding });
           lines.push(`  ${finding.state.padEnd(4)}  ${finding.check}: ${finding.what}`);

@@ -1,5 +1,6 @@
 // holdfast list STORE
 import type { Command } from 'commander';
+import { stateDirectory } from '../../client/state-directory.js';
 import { describeCommand, localDefinitions, outputOf } from '../command.js';
 import { formatBytes, formatMillis, table } from '../output.js';
 
@@ -14,14 +15,17 @@ export function listCommand(): Command {
     .action(async (store: string, _options: object, command: Command) => {
       const output = outputOf(command);
       const { loadDefinitionAlone } = await import('../../definitions/load.js');
-      const { listArtefacts } = await import('../../artefacts/catalogue.js');
-      const definition = await loadDefinitionAlone(localDefinitions(command), store);
-      const backups = await listArtefacts(definition.backup.destination, store);
+      const { listBackups } = await import('../../control/backups.js');
+      const { placeOfBackups } = await import('../../control/vault-room.js');
+      const definitionsDirectory = localDefinitions(command);
+      const definition = await loadDefinitionAlone(definitionsDirectory, store);
+      const place = placeOfBackups(definition);
+      const backups = await listBackups({ definitionsDirectory, stateDirectory: stateDirectory() }, definition);
       for (const backup of backups) output.event('backup', backup);
       output.result(
-        { store, destination: definition.backup.destination, count: backups.length },
+        { store, destination: place, count: backups.length },
         backups.length === 0
-          ? [`no backups of ${store} in ${definition.backup.destination}`]
+          ? [`no backups of ${store} in ${place}`]
           : table([
               ['NAME', 'CREATED', 'HOST', 'SIZE', 'FILES', 'PAUSE', 'STATE'],
               ...backups.map((entry) => [

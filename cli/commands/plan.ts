@@ -2,12 +2,14 @@
 import type { Command } from 'commander';
 import type { PlanReport, RestoreSource } from '../../domain/protocol.js';
 import { Stop } from '../../domain/stop.js';
+import { AT_FLAGS, AT_TEXT, BACKUP_TEXT, backupOf } from '../backup-argument.js';
+import type { AtOption } from '../backup-argument.js';
 import { carryOut } from '../carry-out.js';
 import { describeCommand, operationOptions } from '../command.js';
 import type { GlobalOptions } from '../command.js';
 import { formatBytes, formatCount, shellWord } from '../output.js';
 
-interface PlanOptions {
+interface PlanOptions extends AtOption {
   readonly from?: string;
   readonly rollback?: string;
 }
@@ -20,14 +22,13 @@ export function planCommand(): Command {
     exits: [65, 69, 74, 75, 77, 78],
   })
     .argument('<store>', 'store id')
-    .argument(
-      '[backup]',
-      '`latest` (default), a backup id, name or number, a unique prefix of one, or the path of an artefact',
-    )
+    .argument('[backup]', `${BACKUP_TEXT}; \`latest\` by default`)
+    .option(AT_FLAGS, AT_TEXT)
     .option('--from <store>', 'the backup is of that store, and this one is new')
     .option('--rollback <point>', 'plan the rollback to a rollback point instead: `latest`, or its id')
-    .action(async (store: string, backup: string | undefined, { from, rollback }: PlanOptions, command: Command) => {
-      const named = backup ?? from;
+    .action(async (store: string, backup: string | undefined, options: PlanOptions, command: Command) => {
+      const { from, rollback, at } = options;
+      const named = backup ?? at ?? from;
       if (named !== undefined && rollback !== undefined)
         throw new Stop('ambiguous_intent', 'a backup and a rollback point: one of them is to be planned', {
           backup: named,
@@ -35,7 +36,7 @@ export function planCommand(): Command {
         });
       const source: RestoreSource =
         rollback === undefined
-          ? { kind: 'backup', backup: backup ?? 'latest', ...(from !== undefined && { from }) }
+          ? { kind: 'backup', backup: backupOf(backup, options, 'latest'), ...(from !== undefined && { from }) }
           : { kind: 'rollback', point: rollback };
       await carryOut(
         command,

@@ -1,10 +1,12 @@
 // holdfast restore STORE BACKUP --confirm DIGEST
 import type { Command } from 'commander';
+import { AT_FLAGS, AT_TEXT, BACKUP_TEXT, backupOf } from '../backup-argument.js';
+import type { AtOption } from '../backup-argument.js';
 import { describeCommand } from '../command.js';
 import { replace } from '../replace.js';
 import type { ReplaceOptions } from '../replace.js';
 
-interface RestoreOptions extends ReplaceOptions {
+interface RestoreOptions extends ReplaceOptions, AtOption {
   readonly from?: string;
 }
 
@@ -15,16 +17,27 @@ export function restoreCommand(): Command {
     examples: [
       'holdfast restore shop latest    # shows the plan, does nothing',
       'holdfast restore shop latest --confirm 6f0c…    # carries out that plan',
+      'holdfast restore shop --at 2026-11-21T10:00:00Z',
       'holdfast restore shop2 latest --from shop    # as a new store',
     ],
     exits: [65, 69, 73, 74, 75, 77, 78],
   })
     .argument('<store>', 'store id')
-    .argument('<backup>', '`latest`, a backup id, name or number, a unique prefix of one, or the path of an artefact')
+    .argument('[backup]', BACKUP_TEXT)
+    .option(AT_FLAGS, AT_TEXT)
     .option('--confirm <digest>', 'digest of the plan that you have read')
     .option('--from <store>', 'the backup is of that store, and this one is new')
     .option('--operation <uuid>', 'id of the operation: the same id never runs twice')
-    .action((store: string, backup: string, { from, ...options }: RestoreOptions, command: Command) =>
-      replace(store, { kind: 'backup', backup, ...(from !== undefined && { from }) }, options, command),
+    .action((store: string, backup: string | undefined, { from, at, ...options }: RestoreOptions, command: Command) =>
+      replace(
+        store,
+        {
+          kind: 'backup',
+          backup: backupOf(backup, at === undefined ? {} : { at }),
+          ...(from !== undefined && { from }),
+        },
+        options,
+        command,
+      ),
     );
 }

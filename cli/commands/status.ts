@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import { stateDirectory } from '../../client/state-directory.js';
 import { Stop } from '../../domain/stop.js';
+import type { CatalogueEntry } from '../../artefacts/catalogue.js';
 import type { StoreStatus } from '../../control/status.js';
 import { describeCommand, localDefinitions, outputOf } from '../command.js';
 
@@ -38,7 +39,14 @@ export function statusCommand(): Command {
         store === undefined
           ? await Promise.all((await loadDefinitions(directory)).map(roomOf))
           : [await openStoreRoomAlone(directory, store)];
-      const all = await Promise.all(rooms.map(readStatus));
+      const { newestBackup } = await import('../../control/backups.js');
+      const directories = { definitionsDirectory: directory, stateDirectory: stateDirectory() };
+      const all = await Promise.all(
+        rooms.map(async (room) => ({
+          ...(await readStatus(room)),
+          newestBackup: await newestBackup(directories, room.definition),
+        })),
+      );
       for (const status of all) output.event('store', status);
       const lines = all.flatMap((status, index) => [...(index === 0 ? [] : ['']), ...describeStatus(status)]);
       output.result(
@@ -48,7 +56,7 @@ export function statusCommand(): Command {
     });
 }
 
-function describeStatus(status: StoreStatus): string[] {
+function describeStatus(status: StoreStatus & { readonly newestBackup: CatalogueEntry | null }): string[] {
   const { lock, fence, epoch, newestBackup } = status;
   // What runs owes its end to nobody yet
   const left = status.debts.filter((debt) => lock.liveness !== 'alive' || debt.operation !== lock.owner?.operation);

@@ -185,7 +185,13 @@ export const storeDefinitionSchema = z
       .describe('what the version hook must answer before a restore'),
     backup: z
       .strictObject({
-        destination: absolutePath.describe('absolute path of the directory that receives the backups'),
+        destination: absolutePath
+          .nullable()
+          .default(null)
+          .describe('absolute path of the directory that receives the backups'),
+        vault: z
+          .exactOptional(storeName)
+          .describe('name of the vault that receives the backups, instead of a directory: that of its settings'),
         quiesceTimeoutMillis: z
           .number()
           .int()
@@ -288,7 +294,22 @@ export const storeDefinitionSchema = z
         path: ['roots'],
         message: `layout \`helionyx\` has the roots ${HELIONYX_ROOTS.join(' and ')}`,
       });
-    if (definition.rollback.destination === definition.backup.destination)
+    const { destination, vault } = definition.backup;
+    if ((destination === null) === (vault === undefined))
+      context.addIssue({
+        code: 'custom',
+        params: WHOLE,
+        path: ['backup'],
+        message: 'backups go to a destination or to a vault, to one of them',
+      });
+    if (vault !== undefined && definition.layout.name !== 'plain')
+      context.addIssue({
+        code: 'custom',
+        params: WHOLE,
+        path: ['layout'],
+        message: `layout \`${definition.layout.name}\` is that of a directory, and backups go to a vault`,
+      });
+    if (destination !== null && definition.rollback.destination === destination)
       context.addIssue({
         code: 'custom',
         params: WHOLE,

@@ -7,7 +7,7 @@ import { useEngine } from '../support/engine.js';
 import { requires } from '../support/requires.js';
 import { makeStore } from '../support/store.js';
 import type { TestStore } from '../support/store.js';
-import { CONTROL_CHARACTERS, jsonLines, run, startOnTerminal } from './room.js';
+import { CONTROL_CHARACTERS, PROGRAM, jsonLines, run, startOnTerminal, startProgram } from './room.js';
 import type { Ended } from './room.js';
 
 const REWRITTEN = '\r\u001B[K';
@@ -122,6 +122,25 @@ describe.skipIf(requires('temporal'))('the exit status', () => {
       expect(stdout).toContain('backup 0');
       // Lines are rewritten, and nothing else
       expect(stdout.replaceAll(REWRITTEN, '').replaceAll('\r', '')).not.toMatch(CONTROL_CHARACTERS);
+    }
+  });
+
+  test('74: what is said cannot be written, which is no defect', async () => {
+    for (const json of [[], ['--json']]) {
+      const ended = await startProgram(
+        engine().environment,
+        'sh',
+        '-c',
+        'exec "$@" > /dev/full',
+        'sh',
+        process.execPath,
+        PROGRAM,
+        'status',
+        ...json,
+      ).ended;
+      expect(ended.status).toBe(74);
+      // In JSON the error goes where nothing can be written
+      expect(ended.stderr.includes('no_space')).toBe(json.length === 0);
     }
   });
 

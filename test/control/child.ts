@@ -71,7 +71,7 @@ if (order.does === 'count') {
   process.setgroups?.([]);
   process.setgid?.(ORDINARY);
   process.setuid?.(ORDINARY);
-  const found = await examineStore(room.definition, order.stateDirectory);
+  const found = await examineStore(room.definition, order.stateDirectory, order.stateDirectory);
   say(JSON.stringify(found.find(({ check }) => check === order.check)));
 } else {
   const grant = await acquireLock(room, order.claimant, async () => 'unknown');

@@ -42,7 +42,7 @@ describe('hooks', () => {
         caches: { argv: [directory] },
       },
     }));
-    const found = await examineStore(definition, NOWHERE);
+    const found = await examineStore(definition, NOWHERE, NOWHERE);
     expect(['detach', 'attach', 'caches'].flatMap((name) => of(found, `hook ${name}`))).toMatchObject([
       { state: 'stop', what: expect.stringContaining(`${program} can't be executed`) },
       {
@@ -53,7 +53,7 @@ describe('hooks', () => {
       { state: 'stop', what: expect.stringContaining(`${directory} is no file`) },
     ]);
     chmodSync(program, 0o755);
-    expect(of(await examineStore(definition, NOWHERE), 'hook detach')).toMatchObject([{ state: 'good' }]);
+    expect(of(await examineStore(definition, NOWHERE, NOWHERE), 'hook detach')).toMatchObject([{ state: 'good' }]);
     expect(existsSync(ran)).toBe(false);
   });
 });
@@ -65,12 +65,12 @@ describe('the audit log', () => {
     const definition = definitionIn(directory, (root) => ({ roots: { data: { path: root, trees: [{}] } } }));
     const { controlDirectory } = await roomOf(definition);
     mkdirSync(join(controlDirectory, 'audit.jsonl'), { recursive: true });
-    const found = await examineStore(definition, NOWHERE);
+    const found = await examineStore(definition, NOWHERE, NOWHERE);
     expect(of(found, 'audit log')).toMatchObject([{ state: 'stop', what: expect.stringMatching(/^io_error: /) }]);
     expect(of(found, 'in use')).toHaveLength(1);
     rmSync(join(controlDirectory, 'audit.jsonl'), { recursive: true });
     execFileSync('mkfifo', [join(controlDirectory, 'audit.jsonl')]);
-    expect(of(await examineStore(definition, NOWHERE), 'audit log')).toMatchObject([{ state: 'stop' }]);
+    expect(of(await examineStore(definition, NOWHERE, NOWHERE), 'audit log')).toMatchObject([{ state: 'stop' }]);
   });
 });
 
@@ -89,7 +89,7 @@ describe('databases', () => {
     const define = (changed: Partial<StoreDefinitionInput['roots'][string]>): StoreDefinition =>
       definitionIn(directory, (path) => ({ roots: { data: { path, ...changed } } }));
     const look = async (definition: StoreDefinition): Promise<readonly Finding[]> =>
-      of(await examineStore(definition, NOWHERE), 'tables of data');
+      of(await examineStore(definition, NOWHERE, NOWHERE), 'tables of data');
     expect(
       await look(
         define({
@@ -124,6 +124,7 @@ test('a root that does not exist is told as that, with what brings it back', asy
       roots: { data: { path, trees: [{}] }, more: { path: `${path}2`, trees: [{}] } },
     })),
     NOWHERE,
+    NOWHERE,
   );
   expect(of(found, 'root data')).toMatchObject([
     {
@@ -151,7 +152,7 @@ test('databases and links that are in no backup are told, unless the definition 
   const trees = [{ path: 'tree', exclude: ['excluded'] }];
   const look = async (changed: Partial<StoreDefinitionInput['roots'][string]>): Promise<readonly Finding[]> => {
     const definition = definitionIn(directory, (path) => ({ roots: { data: { path, databases, trees, ...changed } } }));
-    return of(await examineStore(definition, NOWHERE), 'outside the members of data');
+    return of(await examineStore(definition, NOWHERE, NOWHERE), 'outside the members of data');
   };
   expect(await look({ drop: ['old.db'] })).toMatchObject([
     { state: 'note', what: 'in no backup: cache/c.db (a database), uploads (a link), y.db (a database)' },

@@ -54,7 +54,7 @@ describe('a store that was worked on, whose volume is not mounted', () => {
     expect(stop.message).toContain(note);
     mkdirSync(room.roots[0]?.definition.path ?? '');
     expect(await stopOf(noteStore(state, await reopened()))).toMatchObject({ code: 'root_missing' });
-    expect((await examineStore(room.definition, state)).find(({ check }) => check === 'state')).toMatchObject({
+    expect((await examineStore(room.definition, state, state)).find(({ check }) => check === 'state')).toMatchObject({
       state: 'stop',
       what: expect.stringContaining(note),
       remedy: expect.stringContaining('mount it'),

@@ -14,14 +14,19 @@ import type { HookName } from '../../domain/definition.js';
 import { executionId, requestId } from '../../domain/names.js';
 import type { RestoreSource } from '../../domain/protocol.js';
 import { Stop } from '../../domain/stop.js';
-import { eventually } from '../support/engine.js';
+import { verifyInVault } from '../../control/vault-verify.js';
+import type { VaultVerified } from '../../control/vault-verify.js';
+import { readChain } from '../../vault/envelopes.js';
+import { TEST_HOST, eventually } from '../support/engine.js';
 import type { TestEngine } from '../support/engine.js';
 import { column, ITEMS, LATEST, LATEST_POINT, TestStore } from '../support/store.js';
+import { makeVaultFor } from '../vault/vault-of-engine.js';
+import type { TestVault } from '../vault/vault-of-engine.js';
 import { Victim } from './victim.js';
 
 export type Protocol = 'backup' | 'restore' | 'rollback';
-/** `roots`: there are two, and what a restore replaces is backed up first. */
-export type Mode = 'root' | 'entries' | 'roots';
+/** `roots`: there are two, and what a restore replaces is backed up first. `vault`: backups go to one. */
+export type Mode = 'root' | 'entries' | 'roots' | 'vault';
 /** `recover`: no engine takes part. `compensate`: another worker of the host lets the workflow settle. */
 export type Way = 'recover' | 'compensate';
 
@@ -50,8 +55,10 @@ export async function crashAt(engine: TestEngine, point: Point): Promise<Outcome
   made += 1;
   // Processes of the case are found by this name: other files that run at the same time must have others
   const name = `crash-${process.pid}-${made}`;
+  const vault = point.mode === 'vault' ? await makeVaultFor(engine, name, [name, TEST_HOST]) : null;
   const store = new TestStore(engine, name, {
     hooks: HOOKS,
+    ...(vault !== null && { backup: { vault: name } }),
     databases: [{ path: 'a.db' }, { path: 'sub/b.db' }],
     contents: { 'a.db': ITEMS, 'sub/b.db': ITEMS },
     files: { 'files/one': 'one', 'files/deep/two': 'two', 'keep.env': 'outside' },
@@ -64,7 +71,7 @@ export async function crashAt(engine: TestEngine, point: Point): Promise<Outcome
   const victim = await Victim.start(engine, name);
   try {
     if (point.mode === 'entries') execFileSync('mount', ['--bind', store.root, store.root]);
-    return await crash(engine, store, victim, point);
+    return await crash(engine, store, victim, point, vault);
   } finally {
     await victim.end();
     if (point.mode === 'entries') execFileSync('umount', ['-l', store.root]);
@@ -72,7 +79,13 @@ export async function crashAt(engine: TestEngine, point: Point): Promise<Outcome
   }
 }
 
-async function crash(engine: TestEngine, store: TestStore, victim: Victim, point: Point): Promise<Outcome> {
+async function crash(
+  engine: TestEngine,
+  store: TestStore,
+  victim: Victim,
+  point: Point,
+  vault: TestVault | null,
+): Promise<Outcome> {
   const { holdfast } = engine;
   const options = { ...REQUESTED, host: victim.host, heartbeatTimeoutMillis: 3_000 };
   const original = contentOf(store);
@@ -140,9 +153,11 @@ async function crash(engine: TestEngine, store: TestStore, victim: Victim, point
   const content = contentOf(store);
   expect([before, after]).toContain(content);
   await assertSound(store);
+  if (vault !== null) await assertVaultSound(engine, store, vault);
   // What comes next works, by another worker
   const next = await store.backup();
-  expect(existsSync(join(next.artefact, 'manifest.json'))).toBe(true);
+  if (vault === null) expect(existsSync(join(next.artefact, 'manifest.json'))).toBe(true);
+  else expect((await assertVaultSound(engine, store, vault)).artefact).toBe(next.artefact);
   expect(store.published().length - published).toBeLessThanOrEqual(point.protocol === 'backup' ? 2 : 1);
   await assertSound(store);
   expect(contentOf(store)).toBe(content);
@@ -179,6 +194,33 @@ export async function assertSound(store: TestStore): Promise<void> {
     }
   }
   for (const root of store.rollbackPoints().flatMap((point) => point.roots)) expect(existsSync(root.tree)).toBe(true);
+}
+
+/**
+ * Whatever the vault lists is whole, to each file, and follows what was before; beside it lie nothing but packs that nobody
+ * refers to, what is called unfinished, and the intent of whoever was killed.
+ */
+async function assertVaultSound(engine: TestEngine, store: TestStore, vault: TestVault): Promise<VaultVerified> {
+  const host = {
+    definitionsDirectory: engine.definitionsDirectory,
+    stateDirectory: join(store.directory, 'verifier'),
+  };
+  const { place } = vault.open;
+  expect((await place.children('intents')).length).toBeLessThanOrEqual(1);
+  const { entries, head, stop } = await readChain(vault.open, store.name, { now: new Date().toISOString() });
+  expect([stop, entries.length]).toEqual([null, head?.number ?? 0]);
+  // Whoever is interrupted before the first one leaves none to verify
+  if (head === null) return { artefact: '' } as VaultVerified;
+  return verifyInVault(host, {
+    vault: vault.name,
+    store: store.name,
+    reference: 'all',
+    depth: 'full',
+    seed: '',
+    witness: () => Promise.resolve(undefined),
+    signal: new AbortController().signal,
+    report: () => undefined,
+  });
 }
 
 /** All members by their contents, and what lies outside them. */

@@ -81,7 +81,7 @@ const PLANTS: readonly Plant[] = [
   {
     file: 'control/planted.ts',
     refused: ['@temporalio/client', '../activities/lock.js', '../client/engine.js', 'koffi', '../cli/main.js'],
-    reason: 'control/ imports domain/, definitions/, artefacts/, sqlite/ and files/, never Temporal',
+    reason: 'control/ imports domain/, definitions/, artefacts/, vault/, sqlite/ and files/, never Temporal',
     allowed: ['better-sqlite3', '../files/errors.js', '../artefacts/read.js', '../domain/schema/plan.js', 'node:fs'],
   },
   {
@@ -95,6 +95,12 @@ const PLANTS: readonly Plant[] = [
     refused: ['better-sqlite3', '../sqlite/cut.js', '../control/lock.js', '@temporalio/activity'],
     reason: 'artefacts/ imports domain/ and files/ alone',
     allowed: ['../files/errors.js', '../domain/manifest.js', 'node:fs'],
+  },
+  {
+    file: 'vault/planted.ts',
+    refused: ['../control/lock.js', '../artefacts/artefact.js', '../sqlite/cut.js', 'koffi', '@temporalio/activity'],
+    reason: 'vault/ imports domain/, files/, age-encryption, zstd-napi, better-sqlite3 and piscina alone',
+    allowed: ['age-encryption', 'zstd-napi/binding.js', 'better-sqlite3', '../files/errors.js', '../domain/vault.js'],
   },
   {
     file: 'sqlite/planted.ts',
@@ -123,7 +129,7 @@ const PLANTS: readonly Plant[] = [
   {
     file: 'cli/planted.ts',
     refused: ['@temporalio/client', '../workers/worker.js', '../sqlite/cut.js', '../activities/index.js'],
-    reason: 'cli/ imports client/, control/, definitions/, artefacts/ and domain/',
+    reason: 'cli/ imports client/, control/, definitions/, artefacts/, vault/ and domain/',
     allowed: ['commander', '../client/engine.js', '../control/status.js', '../artefacts/read.js'],
   },
   {

@@ -97,7 +97,7 @@ describe.skipIf(requires('temporal'))('rollback', () => {
     const { rollbackPoints } = await readStatus(await openStoreRoom(engine().definitionsDirectory, store.name));
     expect(rollbackPoints).toMatchObject([{ isThere: false }]);
     const definition = await loadDefinition(engine().definitionsDirectory, store.name);
-    const found = await examineStore(definition, join(engine().directory, 'state'));
+    const found = await examineStore(definition, join(engine().directory, 'state'), engine().definitionsDirectory);
     expect(found.find(({ check }) => check === 'rollback points')).toMatchObject({
       state: 'stop',
       what: expect.stringContaining('rollback_missing'),

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { membersOf } from '../../activities/members.js';
+import { artefactSink } from '../../activities/sink.js';
 import { assertSpace } from '../../activities/stage.js';
 import { assertNothingChanged, copyTrees } from '../../activities/trees.js';
 import { beginArtefact, capturePath } from '../../artefacts/artefact.js';
@@ -47,9 +48,10 @@ describe('backup.snapshot: a file that appears in an immutable tree during the c
     writeFileSync(join(live, 'added'), 'half');
     const { listed } = await copyTrees(
       { room, report: () => undefined },
-      partial,
+      artefactSink(partial),
       before,
       instant,
+      '2026-01-01T00:00:00Z',
       new AbortController().signal,
     );
     expect(readFileSync(capturePath(partial, { root: 'data', path: 'added' }), 'utf8')).toBe('half');

@@ -16,7 +16,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import Database from 'better-sqlite3';
 import { onTestFinished } from 'vitest';
-import type { Operation, OperationOptions } from '../../client/protocols.js';
+import type { BackupOptions, Operation, OperationOptions } from '../../client/protocols.js';
 import { ControlDatabase } from '../../control/control-database.js';
 import type { RollbackPoint } from '../../control/control-database.js';
 import type { HookName } from '../../domain/definition.js';
@@ -148,7 +148,7 @@ export class TestStore {
       hooks: Object.fromEntries(
         hooks.map((name) => [name, { argv: ['/bin/sh', script], timeoutSeconds: hookTimeoutSeconds }]),
       ),
-      backup: { destination: this.destination, ...backup },
+      backup: { ...(backup?.vault === undefined && { destination: this.destination }), ...backup },
       ...(gates === undefined ? {} : { gates }),
       ...(rollback === undefined ? {} : { rollback }),
       ...(schedules === undefined ? {} : { schedules }),
@@ -208,7 +208,7 @@ export class TestStore {
     return (await treeDigest(this.root, { times: 'below', skip: isFleeting })).sha256;
   }
 
-  async backup(options: Partial<OperationOptions> = {}): Promise<BackupReport> {
+  async backup(options: Partial<BackupOptions> = {}): Promise<BackupReport> {
     return (await this.#engine.holdfast.backup(this.name, { ...OPTIONS, ...options })).result();
   }
 

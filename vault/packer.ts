@@ -1,0 +1,275 @@
+// Packs files into a vault in threads, off the event loop. Whatever is written before an envelope refers to it is nothing
+// but unreferenced packs, which anybody may delete.
+import { availableParallelism } from 'node:os';
+import { Worker } from 'node:worker_threads';
+import { Stop } from '../domain/stop.js';
+import { OBJECTS } from '../domain/vault.js';
+import type { ObjectFact } from '../domain/vault.js';
+import type { CopyOptions } from '../files/copy.js';
+import type { ChunkIndex } from './chunk-index.js';
+import type { FromThread, PackJob, PackResult, PackThreadData, ToThread } from './pack-thread.js';
+import type { Place } from './place.js';
+import { RECENT_CHUNKS_BYTES } from './recent-chunks.js';
+
+export type { PackJob, PackResult } from './pack-thread.js';
+
+export interface PackerOptions {
+  readonly place: Place;
+  /** UUID. */
+  readonly vault: string;
+  /** `age1…` of the vault key. */
+  readonly recipient: string;
+  readonly index: ChunkIndex;
+  readonly store: string;
+}
+
+const THREADS_MAX = 8;
+const BATCH_FILES_MAX = 256;
+const BATCH_BYTES_MAX = 16 * 1024 * 1024;
+const FILE_COST_BYTES = 64 * 1024;
+const PROGRESS_MILLIS = 200;
+
+interface Batch {
+  readonly jobs: readonly PackJob[];
+  readonly resolve: (results: readonly PackResult[]) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+export class Packer {
+  readonly #options: PackerOptions;
+  readonly #counters = new BigInt64Array(new SharedArrayBuffer(4 * 8));
+  readonly #threads: Lane[] = [];
+  readonly #waiting: Batch[] = [];
+  readonly #packs = new Map<number, ObjectFact>();
+  readonly #writes = new Set<Promise<void>>();
+  readonly #known: ReadonlyMap<number, ObjectFact>;
+  #failure: Error | null = null;
+  #addedBytes = 0;
+
+  /** @throws Stop index_corrupt */
+  constructor(options: PackerOptions) {
+    this.#options = options;
+    this.#counters[3] = BigInt(options.index.begin(options.store));
+    this.#known = options.index.packs();
+    const data: PackThreadData = {
+      recipient: options.recipient,
+      vault: options.vault,
+      index: options.index.path,
+      reusable: [...this.#known.keys()],
+      recent: new SharedArrayBuffer(RECENT_CHUNKS_BYTES),
+      counters: this.#counters,
+    };
+    const count = Math.min(THREADS_MAX, Math.max(2, availableParallelism()));
+    for (let index = 0; index < count; index += 1) this.#threads.push(this.#startThread(data));
+  }
+
+  /** Whether the vault had this pack when the backup began. */
+  mayReuse(number: number): boolean {
+    return this.#known.has(number);
+  }
+
+  /** Bytes of the packs that were written. */
+  get addedBytes(): number {
+    return this.#addedBytes;
+  }
+
+  /**
+   * Packs each file. Jobs are asked for as they are needed, and `onResult` is told of each, in no order, with the number of
+   * its job: of many files there is never a whole list.
+   * @throws Stop those of files/copy.ts copyEach but of targets; index_corrupt
+   */
+  async packEach(
+    jobs: Iterable<PackJob>,
+    { signal, onProgress, threadsMax = THREADS_MAX }: CopyOptions,
+    onResult: (index: number, result: PackResult) => void,
+  ): Promise<void> {
+    const begin = [Atomics.load(this.#counters, 0), Atomics.load(this.#counters, 1)] as const;
+    const cancel = (): void => this.#fail(new Stop('cancelled', 'reading was given up'));
+    if (signal?.aborted === true) cancel();
+    signal?.addEventListener('abort', cancel, { once: true });
+    const report = (): void =>
+      onProgress?.(
+        Number(Atomics.load(this.#counters, 0) - begin[0]),
+        Number(Atomics.load(this.#counters, 1) - begin[1]),
+      );
+    const timer = setInterval(report, PROGRESS_MILLIS);
+    // The lanes share one iterator: each takes the next batch that nobody has
+    const batches = batchesOf(jobs);
+    const lane = async (): Promise<void> => {
+      for (const { index, jobs: batch } of batches)
+        for (const [nth, result] of (await this.#enqueue(batch)).entries()) onResult(index + nth, result);
+    };
+    try {
+      await Promise.all(Array.from({ length: threadsMax }, lane));
+      report();
+    } finally {
+      clearInterval(timer);
+      signal?.removeEventListener('abort', cancel);
+    }
+  }
+
+  /** Seals what is open, and waits until everything is durable. */
+  async finish(): Promise<void> {
+    await Promise.all(this.#threads.map((thread) => thread.finish()));
+    await Promise.all(this.#writes);
+    this.#assertSound();
+    await this.#options.place.settle();
+  }
+
+  /**
+   * The pack of a number of a run, once finish has returned.
+   * @throws Stop vault_object_missing where the vault does not have a reused one any more, or another
+   */
+  async factOf(number: number): Promise<ObjectFact> {
+    const written = this.#packs.get(number);
+    if (written !== undefined) return written;
+    const fact = this.#known.get(number);
+    if (fact === undefined) throw new Error(`defect: a run of pack ${number}, which nobody has written`);
+    const name = OBJECTS.pack(fact.sha256);
+    const sizeBytes = await this.#options.place.sizeOf(name);
+    if (sizeBytes === fact.sizeBytes) return fact;
+    this.#options.index.forgetPacks([fact.sha256]);
+    throw new Stop('vault_object_missing', `pack ${name} is ${sizeBytes === null ? 'missing' : 'another'}`, {
+      vault: this.#options.place.location,
+      object: name,
+      hint: 'its chunks are written anew by the next backup',
+    });
+  }
+
+  /** Ends the threads, whatever they do. */
+  async close(): Promise<void> {
+    Atomics.store(this.#counters, 2, 1n);
+    await Promise.allSettled(this.#writes);
+    await Promise.all(this.#threads.map((thread) => thread.end()));
+  }
+
+  #enqueue(jobs: readonly PackJob[]): Promise<readonly PackResult[]> {
+    if (this.#failure !== null) return Promise.reject(this.#failure);
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ jobs, resolve, reject });
+      this.#dispatch();
+    });
+  }
+
+  #dispatch(): void {
+    for (const thread of this.#threads) {
+      if (thread.batch !== null) continue;
+      const batch = this.#waiting.shift();
+      if (batch === undefined) return;
+      thread.batch = batch;
+      thread.say({ jobs: batch.jobs });
+    }
+  }
+
+  #startThread(data: PackThreadData): Lane {
+    const lane = new Lane(data);
+    lane.worker.on('message', (message: FromThread) => {
+      if ('pack' in message) return this.#write(lane, message.pack);
+      if ('finished' in message) return lane.finished();
+      const { batch } = lane;
+      lane.batch = null;
+      if ('results' in message) batch?.resolve(message.results);
+      else {
+        const { code, message: text, details } = message.stop;
+        const stop = new Stop(code, text, details);
+        batch?.reject(stop);
+        this.#fail(stop);
+      }
+      this.#dispatch();
+    });
+    lane.worker.on('error', (error: unknown) => this.#fail(error instanceof Error ? error : new Error(String(error))));
+    return lane;
+  }
+
+  #write(lane: Lane, pack: Extract<FromThread, { pack: object }>['pack']): void {
+    const fact = { sha256: pack.sha256, sizeBytes: pack.sizeBytes };
+    const { place, index, store } = this.#options;
+    const write = place
+      .putPack(OBJECTS.pack(pack.sha256), new Uint8Array(pack.buffer, 0, pack.sizeBytes))
+      .then(() => {
+        index.addPack(store, pack.number, fact, Buffer.from(pack.chunks.buffer));
+        this.#packs.set(pack.number, fact);
+        this.#addedBytes += pack.sizeBytes;
+        lane.say({ free: pack.buffer }, [pack.buffer]);
+      })
+      .catch((error: unknown) => this.#fail(error instanceof Error ? error : new Error(String(error))))
+      .finally(() => this.#writes.delete(write));
+    this.#writes.add(write);
+  }
+
+  /** The first failure ends everything; those of the others that it brings about are not told. */
+  #fail(error: Error): void {
+    this.#failure ??= error;
+    Atomics.store(this.#counters, 2, 1n);
+    for (const batch of this.#waiting.splice(0)) batch.reject(this.#failure);
+    for (const lane of this.#threads) {
+      lane.batch?.reject(this.#failure);
+      lane.abandon(this.#failure);
+    }
+  }
+
+  #assertSound(): void {
+    if (this.#failure !== null) throw this.#failure;
+  }
+}
+
+/** A thread, and the batch that it has. */
+class Lane {
+  batch: Batch | null = null;
+  readonly worker: Worker;
+  /** Why it ended; null: everything that it had is sealed. */
+  readonly #finish: Promise<Error | null>;
+  #settle: (why: Error | null) => void = () => undefined;
+
+  constructor(data: PackThreadData) {
+    this.worker = new Worker(new URL('./pack-thread.js', import.meta.url), { workerData: data });
+    this.#finish = new Promise((resolve) => (this.#settle = resolve));
+  }
+
+  say(message: ToThread, transfer: readonly ArrayBuffer[] = []): void {
+    this.worker.postMessage(message, [...transfer]);
+  }
+
+  async finish(): Promise<void> {
+    this.say({ finish: true });
+    const why = await this.#finish;
+    if (why !== null) throw why;
+  }
+
+  finished(): void {
+    this.#settle(null);
+  }
+
+  abandon(error: Error): void {
+    this.#settle(error);
+  }
+
+  async end(): Promise<void> {
+    await this.worker.terminate();
+  }
+}
+
+interface NumberedBatch {
+  /** Of its first job. */
+  readonly index: number;
+  readonly jobs: readonly PackJob[];
+}
+
+/** Many small files a batch, because passing one to a thread costs more than reading it; a large file alone. */
+function* batchesOf(jobs: Iterable<PackJob>): Generator<NumberedBatch, void, undefined> {
+  let batch: PackJob[] = [];
+  let index = 0;
+  let bytes = 0;
+  for (const job of jobs) {
+    const cost = FILE_COST_BYTES + (job.lengthBytes ?? job.expected?.sizeBytes ?? 0);
+    if (batch.length > 0 && (batch.length >= BATCH_FILES_MAX || bytes + cost > BATCH_BYTES_MAX)) {
+      yield { index, jobs: batch };
+      index += batch.length;
+      batch = [];
+      bytes = 0;
+    }
+    batch.push(job);
+    bytes += cost;
+  }
+  if (batch.length > 0) yield { index, jobs: batch };
+}
