@@ -1,12 +1,13 @@
 // The thread side of files/copy.ts: reads each byte once, hashes and writes it. Synchronous calls on purpose: for
 // thousands of small files they are several times faster than promises, and a thread has nothing else to do.
 import { createHash } from 'node:crypto';
-import { closeSync, fstatSync, openSync, readSync, writeSync } from 'node:fs';
+import { closeSync, fstatSync, readSync } from 'node:fs';
 import { Stop } from '../domain/stop.js';
 import type { StopCode, StopDetails } from '../domain/stop.js';
-import { hasErrno, translateErrno } from './errors.js';
+import { translateErrno } from './errors.js';
 import { assertNoDatabase, assertSource, assertUnchanged, openSource } from './source-file.js';
 import type { SourceFile } from './source-file.js';
+import { openTarget, writeWhole } from './target-file.js';
 
 /** One file to read; without `target` it is only hashed. */
 export interface ReadJob extends SourceFile {
@@ -95,21 +96,4 @@ function pump(job: ReadJob, source: number, target: number | null, counters: Big
     Atomics.add(counters, 0, BigInt(read));
   }
   return { sha256: hash.digest('hex'), sizeBytes };
-}
-
-/** write(2) may write less than it was given. */
-function writeWhole(descriptor: number, block: Buffer): void {
-  for (let written = 0; written < block.length;)
-    written += writeSync(descriptor, block, written, block.length - written, null);
-}
-
-/** Never over anything: staging is new, and what is there already is not ours. */
-function openTarget(target: string): number {
-  try {
-    return openSync(target, 'wx', 0o600);
-  } catch (error) {
-    if (hasErrno(error, 'EEXIST'))
-      throw new Stop('target_exists', `${target} exists`, { path: target }, { cause: error });
-    throw error;
-  }
 }

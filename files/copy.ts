@@ -6,6 +6,8 @@ import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { Piscina } from 'piscina';
 import { Stop } from '../domain/stop.js';
+import { batchesOf } from './batches.js';
+import type { BatchLimits } from './batches.js';
 import { translating } from './errors.js';
 import { compareBytes } from './safe-path.js';
 import type { Batch, BatchOutcome, ReadJob, ReadResult } from './copy-thread.js';
@@ -39,10 +41,11 @@ export interface CopyOptions extends ReadOptions {
 export type OnResult = (index: number, result: ReadResult) => void;
 
 const THREADS_MAX = 8;
-const BATCH_FILES_MAX = 256;
-const BATCH_BYTES_MAX = 32 * 1024 * 1024;
-/** What a file costs beside its bytes, for batches of files whose sizes are not known. */
-const FILE_COST_BYTES = 64 * 1024;
+const BATCHES: BatchLimits<ReadJob> = {
+  filesMax: 256,
+  bytesMax: 32 * 1024 * 1024,
+  sizeOf: ({ lengthBytes, expected }) => lengthBytes ?? expected?.sizeBytes ?? 0,
+};
 const PROGRESS_MILLIS = 200;
 /** The threads that check databases come next, and want the memory. */
 const IDLE_MILLIS = 500;
@@ -130,7 +133,7 @@ async function readEach(jobs: Iterable<ReadJob>, options: CopyOptions, onResult:
   options.signal?.addEventListener('abort', cancel, { once: true });
   const failures: Failure[] = [];
   // The lanes share one iterator: each takes the next batch that nobody has
-  const batches = batchesOf(jobs);
+  const batches = batchesOf(jobs, BATCHES);
   const lane = async (): Promise<void> => {
     let reached = Number.POSITIVE_INFINITY;
     try {
@@ -159,31 +162,6 @@ async function readEach(jobs: Iterable<ReadJob>, options: CopyOptions, onResult:
     instance.off('error', fail);
     options.signal?.removeEventListener('abort', cancel);
   }
-}
-
-interface NumberedBatch {
-  /** Of its first job. */
-  readonly index: number;
-  readonly jobs: readonly ReadJob[];
-}
-
-/** Many small files a batch, because passing one to a thread costs more than reading it; a large file alone. */
-function* batchesOf(jobs: Iterable<ReadJob>): Generator<NumberedBatch, void, undefined> {
-  let batch: ReadJob[] = [];
-  let index = 0;
-  let bytes = 0;
-  for (const job of jobs) {
-    const cost = FILE_COST_BYTES + (job.lengthBytes ?? job.expected?.sizeBytes ?? 0);
-    if (batch.length > 0 && (batch.length >= BATCH_FILES_MAX || bytes + cost > BATCH_BYTES_MAX)) {
-      yield { index, jobs: batch };
-      index += batch.length;
-      batch = [];
-      bytes = 0;
-    }
-    batch.push(job);
-    bytes += cost;
-  }
-  if (batch.length > 0) yield { index, jobs: batch };
 }
 
 /** Why a batch came to nothing: a refusal, or a defect. */

@@ -5,6 +5,8 @@ import { Worker } from 'node:worker_threads';
 import { Stop } from '../domain/stop.js';
 import { OBJECTS } from '../domain/vault.js';
 import type { ObjectFact } from '../domain/vault.js';
+import { batchesOf } from '../files/batches.js';
+import type { BatchLimits } from '../files/batches.js';
 import type { CopyOptions } from '../files/copy.js';
 import type { ChunkIndex } from './chunk-index.js';
 import type { FromThread, PackJob, PackResult, PackThreadData, ToThread } from './pack-thread.js';
@@ -24,9 +26,11 @@ export interface PackerOptions {
 }
 
 const THREADS_MAX = 8;
-const BATCH_FILES_MAX = 256;
-const BATCH_BYTES_MAX = 16 * 1024 * 1024;
-const FILE_COST_BYTES = 64 * 1024;
+const BATCHES: BatchLimits<PackJob> = {
+  filesMax: 256,
+  bytesMax: 16 * 1024 * 1024,
+  sizeOf: ({ lengthBytes, expected }) => lengthBytes ?? expected?.sizeBytes ?? 0,
+};
 const PROGRESS_MILLIS = 200;
 
 interface Batch {
@@ -94,7 +98,7 @@ export class Packer {
       );
     const timer = setInterval(report, PROGRESS_MILLIS);
     // The lanes share one iterator: each takes the next batch that nobody has
-    const batches = batchesOf(jobs);
+    const batches = batchesOf(jobs, BATCHES);
     const lane = async (): Promise<void> => {
       for (const { index, jobs: batch } of batches)
         for (const [nth, result] of (await this.#enqueue(batch)).entries()) onResult(index + nth, result);
@@ -247,29 +251,4 @@ class Lane {
   async end(): Promise<void> {
     await this.worker.terminate();
   }
-}
-
-interface NumberedBatch {
-  /** Of its first job. */
-  readonly index: number;
-  readonly jobs: readonly PackJob[];
-}
-
-/** Many small files a batch, because passing one to a thread costs more than reading it; a large file alone. */
-function* batchesOf(jobs: Iterable<PackJob>): Generator<NumberedBatch, void, undefined> {
-  let batch: PackJob[] = [];
-  let index = 0;
-  let bytes = 0;
-  for (const job of jobs) {
-    const cost = FILE_COST_BYTES + (job.lengthBytes ?? job.expected?.sizeBytes ?? 0);
-    if (batch.length > 0 && (batch.length >= BATCH_FILES_MAX || bytes + cost > BATCH_BYTES_MAX)) {
-      yield { index, jobs: batch };
-      index += batch.length;
-      batch = [];
-      bytes = 0;
-    }
-    batch.push(job);
-    bytes += cost;
-  }
-  if (batch.length > 0) yield { index, jobs: batch };
 }

@@ -2,12 +2,13 @@
 // given. Synchronous calls on purpose, as in files/copy-thread.ts.
 import { createHash } from 'node:crypto';
 import type { Hash } from 'node:crypto';
-import { closeSync, openSync, writeSync } from 'node:fs';
+import { closeSync } from 'node:fs';
 import binding from 'zstd-napi/binding.js';
 import { Stop } from '../domain/stop.js';
 import type { StopCode, StopDetails } from '../domain/stop.js';
 import type { RunTuple } from '../domain/vault.js';
-import { hasErrno, translateErrno } from '../files/errors.js';
+import { translateErrno } from '../files/errors.js';
+import { openTarget, writeWhole } from '../files/target-file.js';
 import { PackReader } from './pack-reader.js';
 
 /** One file to put together; without `target` it is only checked. Packs of runs are indexes into those of the batch. */
@@ -177,21 +178,4 @@ function mismatch(job: UnpackJob, why: string, cause?: unknown): Stop {
   // The next file begins with a new frame
   decompressor.reset(binding.ResetDirective.sessionOnly);
   return new Stop('checksum_mismatch', `${job.name} is not what the manifest says: ${why}`, {}, { cause });
-}
-
-/** write(2) may write less than it was given. */
-function writeWhole(descriptor: number, block: Buffer): void {
-  for (let written = 0; written < block.length;)
-    written += writeSync(descriptor, block, written, block.length - written, null);
-}
-
-/** Never over anything: what is there already is not ours. */
-function openTarget(target: string): number {
-  try {
-    return openSync(target, 'wx', 0o600);
-  } catch (error) {
-    if (hasErrno(error, 'EEXIST'))
-      throw new Stop('target_exists', `${target} exists`, { path: target }, { cause: error });
-    throw error;
-  }
 }

@@ -6,6 +6,8 @@ import { Piscina } from 'piscina';
 import { Stop } from '../domain/stop.js';
 import { OBJECTS } from '../domain/vault.js';
 import type { ObjectFact } from '../domain/vault.js';
+import { batchesOf } from '../files/batches.js';
+import type { BatchLimits } from '../files/batches.js';
 import type { ReadOptions } from '../files/copy.js';
 import type { Place } from './place.js';
 import type { UnpackBatch, UnpackFault, UnpackJob } from './unpack-thread.js';
@@ -27,9 +29,11 @@ export interface FileFault {
 }
 
 const THREADS_MAX = 8;
-const BATCH_FILES_MAX = 512;
-const BATCH_BYTES_MAX = 64 * 1024 * 1024;
-const FILE_COST_BYTES = 64 * 1024;
+const BATCHES: BatchLimits<UnpackJob> = {
+  filesMax: 512,
+  bytesMax: 64 * 1024 * 1024,
+  sizeOf: ({ sizeBytes }) => sizeBytes,
+};
 const PROGRESS_MILLIS = 200;
 const IDLE_MILLIS = 500;
 
@@ -79,10 +83,10 @@ async function run(
   const report = (): void => onProgress?.(Number(Atomics.load(counters, 0)), Number(Atomics.load(counters, 1)));
   const timer = setInterval(report, PROGRESS_MILLIS);
   signal?.addEventListener('abort', giveUp, { once: true });
-  const batches = batchesOf(jobs);
+  const batches = batchesOf(jobs, BATCHES);
   const lane = async (): Promise<void> => {
     try {
-      for (const batch of batches) {
+      for (const { jobs: batch } of batches) {
         const paths = await localPacks(batch, place, packs);
         const faults = await pool().run({ jobs: batch, packs: paths, identities, tellsAll, counters });
         for (const { job, code, message, details } of faults) {
@@ -130,21 +134,4 @@ async function localPacks(
     }
   }
   return paths;
-}
-
-/** The lanes share it: each takes the next batch that nobody has. */
-function* batchesOf(jobs: Iterable<UnpackJob>): Generator<readonly UnpackJob[], void, undefined> {
-  let batch: UnpackJob[] = [];
-  let bytes = 0;
-  for (const job of jobs) {
-    const cost = FILE_COST_BYTES + job.sizeBytes;
-    if (batch.length > 0 && (batch.length >= BATCH_FILES_MAX || bytes + cost > BATCH_BYTES_MAX)) {
-      yield batch;
-      batch = [];
-      bytes = 0;
-    }
-    batch.push(job);
-    bytes += cost;
-  }
-  if (batch.length > 0) yield batch;
 }
