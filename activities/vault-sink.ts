@@ -4,7 +4,7 @@ import { critical } from '../control/lock.js';
 import type { StoreRoom } from '../control/store-room.js';
 import type { VaultRoom } from '../control/vault-room.js';
 import type { LockGrant } from '../domain/protocol.js';
-import type { ObjectFact, RunTuple } from '../domain/vault.js';
+import type { RunTuple } from '../domain/vault.js';
 import type { CopyJob } from '../files/copy.js';
 import { ChunkIndex } from '../vault/chunk-index.js';
 import type { KnownFile } from '../vault/chunk-index.js';
@@ -73,10 +73,9 @@ export async function vaultSink({ room, grant, vaultRoom, partial, rehash }: Vau
       index.close();
     },
     packsOf: async (runs) => {
-      const packs = new Map<number, ObjectFact>();
-      for (const list of runs)
-        for (const [pack] of list) if (!packs.has(pack)) packs.set(pack, await packer.factOf(pack));
-      return { packs: [...packs], addedBytes: packer.addedBytes };
+      const numbers = new Set<number>();
+      for (const list of runs) for (const [pack] of list) numbers.add(pack);
+      return { packs: [...(await packer.factsOf(numbers))], addedBytes: packer.addedBytes };
     },
   };
 }

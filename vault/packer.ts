@@ -121,23 +121,32 @@ export class Packer {
   }
 
   /**
-   * The pack of a number of a run, once finish has returned.
-   * @throws Stop vault_object_missing where the vault does not have a reused one any more, or another
+   * The packs of the numbers of runs, once finish has returned.
+   * @throws Stop vault_object_missing where the vault does not have a reused one any more, or another: all that are missing
+   * are forgotten, so that the next backup writes their chunks anew
    */
-  async factOf(number: number): Promise<ObjectFact> {
-    const written = this.#packs.get(number);
-    if (written !== undefined) return written;
-    const fact = this.#known.get(number);
-    if (fact === undefined) throw new Error(`defect: a run of pack ${number}, which nobody has written`);
-    const name = OBJECTS.pack(fact.sha256);
-    const sizeBytes = await this.#options.place.sizeOf(name);
-    if (sizeBytes === fact.sizeBytes) return fact;
-    this.#options.index.forgetPacks([fact.sha256]);
-    throw new Stop('vault_object_missing', `pack ${name} is ${sizeBytes === null ? 'missing' : 'another'}`, {
+  async factsOf(numbers: Iterable<number>): Promise<ReadonlyMap<number, ObjectFact>> {
+    const facts = new Map<number, ObjectFact>();
+    const missing: string[] = [];
+    for (const number of numbers) {
+      const fact = this.#packs.get(number) ?? this.#known.get(number);
+      if (fact === undefined) throw new Error(`defect: a run of pack ${number}, which nobody has written`);
+      if (!this.#packs.has(number) && !(await this.#isThere(fact))) missing.push(fact.sha256);
+      facts.set(number, fact);
+    }
+    const [first] = missing;
+    if (first === undefined) return facts;
+    this.#options.index.forgetPacks(missing);
+    throw new Stop('vault_object_missing', `${OBJECTS.pack(first)} is missing, or another`, {
       vault: this.#options.place.location,
-      object: name,
-      hint: 'its chunks are written anew by the next backup',
+      object: OBJECTS.pack(first),
+      count: missing.length,
+      hint: 'the next backup writes their chunks anew',
     });
+  }
+
+  async #isThere({ sha256, sizeBytes }: ObjectFact): Promise<boolean> {
+    return (await this.#options.place.sizeOf(OBJECTS.pack(sha256))) === sizeBytes;
   }
 
   /** Ends the threads, whatever they do. */

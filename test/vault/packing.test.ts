@@ -58,7 +58,7 @@ async function pack(
     await packer.packEach(jobs, {}, (number, result) => (results[number] = result));
     await packer.finish();
     const numbers = [...new Set(results.flatMap(({ runs }) => runs.map(([number]) => number)))];
-    const packs = await Promise.all(numbers.map((number) => packer.factOf(number)));
+    const packs = [...(await packer.factsOf(numbers)).values()];
     if (ends === 'committed') index.commit(STORE, []);
     const unpackJobs = results.map(({ runs, ...fact }, number) => ({
       name: jobs[number]?.source ?? '',
@@ -158,13 +158,16 @@ describe('packing', () => {
     expect(packsIn(bench)).toHaveLength(2);
   });
 
-  test('a reused pack that is gone is vault_object_missing, and the backup after it writes its chunks anew', async () => {
+  test('reused packs that are gone are vault_object_missing, and the backup after it writes their chunks anew', async () => {
     const bench = makeBench();
-    const source = fileOf(bench, 'one', randomBytes(100_000));
-    await pack(bench, [{ kind: 'file', source }]);
+    const jobs: readonly PackJob[] = [
+      { kind: 'file', source: fileOf(bench, 'one', randomBytes(100_000)) },
+      { kind: 'database', source: fileOf(bench, 'a.db', randomBytes(100_000)) },
+    ];
+    await pack(bench, jobs);
     for (const name of packsIn(bench)) rmSync(join(bench.directory, 'vault', name));
-    expect((await stopOf(pack(bench, [{ kind: 'file', source }]))).code).toBe('vault_object_missing');
-    expect((await pack(bench, [{ kind: 'file', source }])).addedBytes).toBeGreaterThan(100_000);
+    expect(await stopOf(pack(bench, jobs))).toMatchObject({ code: 'vault_object_missing', details: { count: 2 } });
+    expect((await pack(bench, jobs)).addedBytes).toBeGreaterThan(200_000);
   });
 
   test('a file that grows while it is packed is source_changed', async () => {

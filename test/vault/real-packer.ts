@@ -29,7 +29,7 @@ export async function packReally(directory: string, jobs: readonly PackJob[]): P
     await packer.finish();
     const numbers = [...new Set(results.flatMap(({ runs }) => runs.map(([number]) => number)))];
     const packs: ObjectFact[] = [];
-    for (const number of numbers) packs.push(await packer.factOf(number));
+    packs.push(...(await packer.factsOf(numbers)).values());
     const runs = results.map((result) =>
       result.runs.map(([number, offset, length, size]): RunTuple => [numbers.indexOf(number), offset, length, size]),
     );
