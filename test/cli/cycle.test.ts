@@ -118,7 +118,7 @@ describe('for people', () => {
     const said = '1 row that violates foreign keys: the application wrote them so, and a restore brings them back\n';
     expect((await holdfast('backup', store.name)).stdout).toContain(`  keys      ${said}`);
     expect((await holdfast('show', store.name)).stdout).toContain(`\ndata/a.db: ${said}`);
-    expect((await holdfast('verify', store.name)).stdout).toContain(`  keys  ${said}`);
+    expect((await holdfast('verify', store.name)).stdout).toContain(`  keys   ${said}`);
     const { stdout } = await holdfast('plan', store.name);
     expect(stdout).toContain('data/a.db comes back with 1 row that violates foreign keys, as when it was backed up');
   });
