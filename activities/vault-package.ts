@@ -35,6 +35,8 @@ interface Parts {
   readonly capture: Capture & { readonly vault: CapturedPacks };
   readonly facts: CaptureFacts;
   readonly vaultRoom: VaultRoom;
+  /** Names of the store's roots. */
+  readonly roots: readonly string[];
 }
 
 /** @throws Stop chain_moved, backup_vanished, and those of the rooms */
@@ -47,6 +49,7 @@ export async function publishInVault(name: string, input: PackageInput, context:
     capture: { ...capture, vault: captured },
     facts: await readFacts(input.partial),
     vaultRoom: await openVaultRoom(dependencies, name),
+    roots: room.definition.roots.map((root) => root.name),
   };
   const { vaultRoom, facts } = parts;
   const { place } = vaultRoom.vault;
@@ -129,7 +132,7 @@ async function writeManifest(parts: Parts, backup: VaultBackupLine): Promise<Man
 type EntryLine = Extract<VaultManifestLine, { readonly directory: unknown } | { readonly file: unknown }>;
 
 /** In the order of the format. The entries of a root lie sorted in three lists, which are merged: none is in memory whole. */
-function* linesOfEntries({ input, capture, facts }: Parts): Generator<EntryLine, void, undefined> {
+function* linesOfEntries({ input, capture, facts, roots }: Parts): Generator<EntryLine, void, undefined> {
   const numbers = new Map(capture.vault.packs.map(([number], index) => [number, index]));
   const runsOf = (runs: readonly RunTuple[] | undefined): RunTuple[] => {
     if (runs === undefined) throw new Error('defect: a file in a vault without its runs');
@@ -140,8 +143,7 @@ function* linesOfEntries({ input, capture, facts }: Parts): Generator<EntryLine,
     });
   };
   const captured = new Map(capture.databases.map(({ root, path, runs }) => [`${root}/${path}`, runs]));
-  const roots = [...new Set([...readEntries(input.partial)].map(({ root }) => root))].sort();
-  for (const name of roots) {
+  for (const name of roots.toSorted()) {
     const ofType = function* (type: CapturedEntry['type']): Generator<CapturedEntry, void, undefined> {
       for (const entry of readEntries(input.partial)) if (entry.root === name && entry.type === type) yield entry;
     };

@@ -42,6 +42,8 @@ interface Batch {
 export class Packer {
   readonly #options: PackerOptions;
   readonly #counters = new BigInt64Array(new SharedArrayBuffer(4 * 8));
+  readonly #data: PackThreadData;
+  /** None before there is anything to pack. */
   readonly #threads: Lane[] = [];
   readonly #waiting: Batch[] = [];
   readonly #packs = new Map<number, ObjectFact>();
@@ -55,7 +57,7 @@ export class Packer {
     this.#options = options;
     this.#counters[3] = BigInt(options.index.begin(options.store));
     this.#known = options.index.packs();
-    const data: PackThreadData = {
+    this.#data = {
       recipient: options.recipient,
       vault: options.vault,
       index: options.index.path,
@@ -63,8 +65,6 @@ export class Packer {
       recent: new SharedArrayBuffer(RECENT_CHUNKS_BYTES),
       counters: this.#counters,
     };
-    const count = Math.min(THREADS_MAX, Math.max(2, availableParallelism()));
-    for (let index = 0; index < count; index += 1) this.#threads.push(this.#startThread(data));
   }
 
   /** Whether the vault had this pack when the backup began. */
@@ -117,7 +117,7 @@ export class Packer {
     await Promise.all(this.#threads.map((thread) => thread.finish()));
     await Promise.all(this.#writes);
     this.#assertSound();
-    await this.#options.place.settle();
+    if (this.#packs.size > 0) await this.#options.place.settle();
   }
 
   /**
@@ -165,6 +165,8 @@ export class Packer {
   }
 
   #dispatch(): void {
+    const count = this.#waiting.length === 0 ? 0 : Math.min(THREADS_MAX, Math.max(2, availableParallelism()));
+    while (this.#threads.length < count) this.#threads.push(this.#startThread());
     for (const thread of this.#threads) {
       if (thread.batch !== null) continue;
       const batch = this.#waiting.shift();
@@ -174,8 +176,8 @@ export class Packer {
     }
   }
 
-  #startThread(data: PackThreadData): Lane {
-    const lane = new Lane(data);
+  #startThread(): Lane {
+    const lane = new Lane(this.#data);
     lane.worker.on('message', (message: FromThread) => {
       if ('pack' in message) return this.#write(lane, message.pack);
       if ('finished' in message) return lane.finished();
