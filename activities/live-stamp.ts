@@ -8,6 +8,8 @@ import { now } from '../control/clock.js';
 
 /** The kernel stamps files by a clock that stands still for so long: within it, two writes look like one. */
 const TICK_NANOS = 20_000_000n;
+/** Some filesystems keep whole seconds alone, as ext4 does with small inodes: a time without a fraction is one of theirs. */
+const SECOND_NANOS = 1_000_000_000n;
 
 /** -shm is rebuilt at will; an empty log holds nothing, and comes and goes with whoever reads. */
 const SUFFIXES = ['', '-wal', '-journal'] as const;
@@ -24,13 +26,16 @@ interface Stamp {
  * @returns null where a later write could look the same: the files were written to in this very moment
  */
 export function liveStamp(path: string): string | null {
+  // Before it is looked at: what is written while the clock is asked must count as fresh
+  const readAt = now();
   const { sha256, changedNanos } = stampOf(path);
-  return isTooFresh(changedNanos, now()) ? null : sha256;
+  return isTooFresh(changedNanos, readAt) ? null : sha256;
 }
 
 /** Whether a file that was changed at `changedNanos` (Unix time) could be changed again, after `readAt`, and look the same. */
 export function isTooFresh(changedNanos: bigint, readAt: string): boolean {
-  return changedNanos > BigInt(Date.parse(readAt)) * 1_000_000n - TICK_NANOS;
+  const grainNanos = changedNanos % SECOND_NANOS === 0n ? SECOND_NANOS + TICK_NANOS : TICK_NANOS;
+  return changedNanos > BigInt(Date.parse(readAt)) * 1_000_000n - grainNanos;
 }
 
 /** @param stamp of liveStamp; null or undefined: nothing is known of then */

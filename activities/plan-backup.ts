@@ -63,7 +63,7 @@ async function lookBeforeVault(name: string, { room, dependencies }: StepContext
   signingKeyOf(vaultRoom);
   assertOutside(room, vaultRoom.settings.directory);
   const { store } = room.definition;
-  await readHead(vaultRoom.vault, store, await vaultRoom.known(store), now());
+  await readHead(vaultRoom.vault, store, { known: await vaultRoom.known(store), now: now(), toFollow: true });
   const all = await listMembers(room);
   await ensureControlDirectory(room.controlDirectory);
   const copied = all.flatMap(({ members }) => members.databases.map(({ entry }) => entry.sizeBytes));

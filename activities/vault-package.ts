@@ -11,6 +11,7 @@ import { raiseWitnesses } from '../control/witnesses.js';
 import { sumForeignKeys } from '../domain/foreign-keys.js';
 import type { FileEntry, ManifestDatabase } from '../domain/manifest.js';
 import { Stop } from '../domain/stop.js';
+import { translateErrno } from '../files/errors.js';
 import { ENVELOPE_FORMAT, OBJECTS, VAULT_MANIFEST_FORMAT } from '../domain/vault.js';
 import type { Envelope, RunTuple, VaultBackupLine, VaultManifestLine } from '../domain/vault.js';
 import { HOLDFAST_VERSION } from '../domain/version.js';
@@ -54,7 +55,11 @@ export async function publishInVault(name: string, input: PackageInput, context:
   const { vaultRoom, facts } = parts;
   const { place } = vaultRoom.vault;
   const { store } = room.definition;
-  const before = await readHead(vaultRoom.vault, store, await vaultRoom.known(store), now());
+  const before = await readHead(vaultRoom.vault, store, {
+    known: await vaultRoom.known(store),
+    now: now(),
+    toFollow: true,
+  });
   const line = await backupLine(parts, context, (before?.number ?? 0) + 1);
   const written = await writeManifest(parts, line);
   const envelope = envelopeOf(parts, line, written, before);
@@ -63,13 +68,17 @@ export async function publishInVault(name: string, input: PackageInput, context:
   const reference = vaultReference({ vault: name, store, number: line.number });
   const head = await critical(room, input.grant, async (database) => {
     const committed = await commitEnvelope(vaultRoom.vault, envelope, signingKeyOf(vaultRoom));
-    database.recordBackup(line.backupId, committed.sha256, reference);
-    raiseWitnesses(database, facts.databases, line.backupId);
+    await noting(reference, () => {
+      database.recordBackup(line.backupId, committed.sha256, reference);
+      raiseWitnesses(database, facts.databases, line.backupId);
+    });
     return committed;
   });
-  await vaultRoom.remember(store, head);
-  commitIndex(parts, store);
-  await withdraw(place, input.operation);
+  await noting(reference, async () => {
+    await vaultRoom.remember(store, head);
+    commitIndex(parts, store);
+    await withdraw(place, input.operation);
+  });
   const { files, sizeBytes } = written.totals;
   return {
     backupId: line.backupId,
@@ -81,6 +90,18 @@ export async function publishInVault(name: string, input: PackageInput, context:
     foreignKeys: sumForeignKeys(facts.databases),
     cut: line.cut,
   };
+}
+
+/** The backup exists from its envelope on: a refusal after that must not say that there is none. */
+export async function noting(backup: string, work: () => void | Promise<void>): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    const stop = translateErrno(error, { backup });
+    if (!(stop instanceof Stop)) throw error;
+    const { code, message } = stop;
+    throw new Stop('backup_not_noted', `${backup} was made: ${message}`, { backup, reason: code }, { cause: error });
+  }
 }
 
 /** @throws Stop definition_invalid on a host that only reads */

@@ -19,7 +19,7 @@ export interface VaultSinkOptions {
   readonly grant: LockGrant;
   readonly vaultRoom: VaultRoom;
   readonly partial: string;
-  /** Everything is read, whether it seems to have changed or not. */
+  /** Everything is read, whether it seems to have changed or not, and written, whether the vault is said to have it or not. */
   readonly rehash: boolean;
 }
 
@@ -45,6 +45,7 @@ export async function vaultSink({ room, grant, vaultRoom, partial, rehash }: Vau
           recipient: currentKey(vault).recipient,
           index,
           store,
+          reuses: !rehash,
         }),
     );
   let packer = await newPacker();

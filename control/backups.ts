@@ -54,7 +54,7 @@ export async function newestBackup(
   if (vault === undefined) return newestArtefact(placeOfBackups(definition), store);
   try {
     const room = await openVaultRoom(directories, vault);
-    const head = await readHead(room.vault, store, await room.known(store), now());
+    const head = await readHead(room.vault, store, { known: await room.known(store), now: now() });
     return head === null ? null : entryOf(vault, store, { ...head, stop: null });
   } catch (error) {
     if (!(error instanceof Stop)) throw error;

@@ -1,6 +1,7 @@
 // Verification of a store's backups in a vault: of one, or of all that there are, in one of three depths
 // (docs/protocols/verify.md). Whatever is wrong is told at once, with every backup that it harms: Stop vault_damaged.
 import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { sumForeignKeys } from '../domain/foreign-keys.js';
 import type { ForeignKeysSum } from '../domain/foreign-keys.js';
 import type { FileEntry } from '../domain/manifest.js';
@@ -9,6 +10,7 @@ import { STOPS, Stop } from '../domain/stop.js';
 import { OBJECTS } from '../domain/vault.js';
 import type { Envelope, ObjectFact, VaultFileEntry } from '../domain/vault.js';
 import { findInVault } from '../vault/catalogue.js';
+import { ChunkIndex } from '../vault/chunk-index.js';
 import { Damage, objectOf } from '../vault/damage.js';
 import { readChain, readCountersignatures, readEnvelope } from '../vault/envelopes.js';
 import type { Chain, Head } from '../vault/envelopes.js';
@@ -86,6 +88,7 @@ export async function verifyInVault(host: HostDirectories, verification: VaultVe
   const content = depth === 'ciphertext' ? {} : await check.contents(envelopes);
   if (check.damage.isFound) {
     await check.damage.findHarmed(vaultRoom.vault, now());
+    forgetDamaged(vaultRoom, check.damage.packs);
     throw check.damage.stop(vaultRoom.vault);
   }
   const newest = envelopes.at(-1);
@@ -302,6 +305,17 @@ class Check {
       sound.clear();
     });
     return sound;
+  }
+}
+
+/** A pack that is damaged would be reused for ever: this host's next backup writes its chunks anew. */
+function forgetDamaged({ vault, indexPath }: VaultRoom, packs: readonly string[]): void {
+  if (packs.length === 0 || !existsSync(indexPath)) return;
+  const index = new ChunkIndex(indexPath, vault.description.vault);
+  try {
+    index.forgetPacks(packs);
+  } finally {
+    index.close();
   }
 }
 

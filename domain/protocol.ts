@@ -24,7 +24,7 @@ export interface Order {
 }
 
 export interface BackupOrder extends Order {
-  /** Everything is read, whether it seems to have changed or not; only a vault knows what has not. */
+  /** Everything is read and written anew, whatever seems to be there already; only a vault knows what is. */
   readonly rehash?: boolean;
 }
 

@@ -33,7 +33,8 @@ export const VAULT_STOPS = {
     title: 'objects of the vault are missing, changed, or do not belong there',
     exit: 65,
     safe: 'nothing was changed; every backup that is not named is intact',
-    remedy: 'see the details for the backups, and restore others, or these from a copy of the vault',
+    remedy:
+      'see the details for the backups, and restore others, or these from a copy of the vault; `holdfast backup --rehash` writes everything anew',
   },
   chain_broken: {
     title: 'the envelopes of a store do not follow one another',
@@ -58,6 +59,12 @@ export const VAULT_STOPS = {
     exit: 65,
     safe: NOTHING_READ,
     remedy: 'use another backup, and find out what changed this one',
+  },
+  backup_not_noted: {
+    title: 'the backup was made, but this host could not note what it has made',
+    exit: 74,
+    safe: 'the live store is as it was; the backup is in the vault, whole, and is listed',
+    remedy: 'mend what the details name; the next backup may write again what this one has written',
   },
   index_corrupt: {
     title: 'the index of known chunks is damaged',

@@ -155,9 +155,9 @@ export class ChunkIndex {
         store,
         markOf(this.#vault, number, sha256, sizeBytes),
       );
-      // Two threads may have met the same chunk in the same moment: one of them is enough
+      // Of a chunk that is there already, as two threads may have met it, or a pack is not to be reused, the newest counts
       const insert = this.#database.prepare(
-        'INSERT OR IGNORE INTO chunk (sha256, pack, offset, length, size, mark) VALUES (?, ?, ?, ?, ?, ?)',
+        'INSERT OR REPLACE INTO chunk (sha256, pack, offset, length, size, mark) VALUES (?, ?, ?, ?, ?, ?)',
       );
       for (let at = 0; at < chunks.length; at += CHUNK_ROW_BYTES) {
         const digest = chunks.subarray(at, at + DIGEST_BYTES);
@@ -179,17 +179,15 @@ export class ChunkIndex {
       this.#run('DELETE FROM present');
       const present = this.#database.prepare('INSERT INTO present VALUES (?, ?)');
       // With its digest: bytes that were read again may have changed behind their stamp
-      const stampOf = this.#database
-        .prepare("SELECT stamp || ' ' || sha256 FROM file WHERE store = ? AND root = ? AND path = ?")
-        .pluck();
+      const known = this.#database.prepare('SELECT mark FROM file WHERE store = ? AND root = ? AND path = ?').pluck();
       const put = this.#database.prepare(
         'INSERT OR REPLACE INTO file (store, root, path, stamp, sha256, sizeBytes, runs, facts, mark) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)',
       );
       for (const { root, path, stamp, sha256, sizeBytes, runs, facts } of files) {
         present.run(root, path);
-        if (stamp !== '' && stampOf.get(store, root, path) === `${stamp} ${sha256}`) continue;
         const row = [store, root, path, stamp, sha256, sizeBytes, JSON.stringify(runs), facts] as const;
-        put.run(...row, markOf(this.#vault, ...row));
+        const mark = markOf(this.#vault, ...row);
+        if (known.get(store, root, path) !== mark) put.run(...row, mark);
       }
       this.#run(
         'DELETE FROM file WHERE store = ? AND NOT EXISTS (SELECT 1 FROM present WHERE present.root = file.root AND present.path = file.path)',
@@ -226,12 +224,11 @@ export class ChunkIndex {
   /** Packs that are about to be deleted, or are gone: nothing may refer to them again. */
   forgetPacks(sha256s: Iterable<string>, generation: number = this.generation()): void {
     this.#write(() => {
-      for (const sha256 of sha256s) {
-        for (const [number] of this.#all('SELECT number FROM pack WHERE sha256 = ?', sha256)) {
-          this.#run('DELETE FROM chunk WHERE pack = ?', number);
-          this.#run('DELETE FROM pack WHERE number = ?', number);
-        }
-      }
+      const numbers = [...sha256s].flatMap((sha256) => this.#all('SELECT number FROM pack WHERE sha256 = ?', sha256));
+      // One scan of the chunks, however many packs
+      const list = JSON.stringify(numbers.flat());
+      this.#run('DELETE FROM chunk WHERE pack IN (SELECT value FROM json_each(?))', list);
+      this.#run('DELETE FROM pack WHERE number IN (SELECT value FROM json_each(?))', list);
       // Which files have runs in them is not indexed: all are read once more
       this.#run('DELETE FROM file');
       this.#setMeta('generation', String(generation));

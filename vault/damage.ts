@@ -22,6 +22,7 @@ interface Fault {
 }
 
 const ADDRESS = /^backups\/([^/]+)\/(\d{16})\/(?!.*\.verified\.)/;
+const PACK = /^packs\/[0-9a-f]{2}\/([0-9a-f]{64})\.age$/;
 const KEY = /^keys\/(\d+)\.age$/;
 
 export class Damage {
@@ -33,6 +34,11 @@ export class Damage {
   #absent = 0;
   readonly #files: string[] = [];
   #fileCount = 0;
+
+  /** sha256 of the packs that are not as they should be. */
+  get packs(): readonly string[] {
+    return [...this.#faults.keys()].flatMap((object) => PACK.exec(object)?.[1] ?? []);
+  }
 
   get isFound(): boolean {
     return this.#faults.size > 0;

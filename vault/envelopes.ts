@@ -18,7 +18,7 @@ import { sha256Of } from './trust.js';
 import type { OpenVault } from './trust.js';
 
 /** One that names the packs of 16 MiB of 8 TiB has about 50 MB. */
-const ENVELOPE_BYTES_MAX = 64 * 1024 * 1024;
+export const ENVELOPE_BYTES_MAX = 64 * 1024 * 1024;
 const VERIFIED_BYTES_MAX = 64 * 1024;
 const READ_AT_ONCE = 16;
 const ID = '[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}';

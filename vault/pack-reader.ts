@@ -63,6 +63,8 @@ export class PackReader {
   }
 
   #fill(offset: number, length: number): void {
+    // Until it is filled it holds nothing
+    this.#to = this.#from;
     const first = Math.floor(offset / BLOCK.plainBytes);
     const wanted = Math.ceil((offset + length) / BLOCK.plainBytes) - first;
     const at = this.#begin + first * BLOCK.sealedBytes;

@@ -23,6 +23,8 @@ export interface PackerOptions {
   readonly recipient: string;
   readonly index: ChunkIndex;
   readonly store: string;
+  /** false: everything is written anew, whatever the vault is said to have. */
+  readonly reuses?: boolean;
 }
 
 const THREADS_MAX = 8;
@@ -56,7 +58,7 @@ export class Packer {
   constructor(options: PackerOptions) {
     this.#options = options;
     this.#counters[3] = BigInt(options.index.begin(options.store));
-    this.#known = options.index.packs();
+    this.#known = options.reuses === false ? new Map() : options.index.packs();
     this.#data = {
       recipient: options.recipient,
       vault: options.vault,

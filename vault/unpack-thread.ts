@@ -127,6 +127,8 @@ function unpackRun(
   hash: Hash,
   target: number | null,
 ): void {
+  // Whatever the run before has left
+  decompressor.reset(binding.ResetDirective.sessionOnly);
   let filled = 0;
   let written = 0;
   let left = 0;

@@ -22,7 +22,10 @@ export function backupCommand(): Command {
     exits: [65, 69, 73, 74, 75, 77, 78],
   })
     .argument('<store>', 'store id')
-    .option('--rehash', 'read what seems unchanged, too; outside a vault everything is always read')
+    .option(
+      '--rehash',
+      'read and write everything anew, whatever a vault seems to have; outside a vault that is always so',
+    )
     .option('--operation <uuid>', 'id of the operation: the same id never runs twice')
     .action((store: string, options: BackupCommandOptions, command: Command) =>
       carryOut(

@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { NAMESPACES } from '../../domain/vault.js';
 import type { Role } from '../../domain/vault.js';
 import type { Signer } from '../../vault/signers.js';
+import { Stop } from '../../domain/stop.js';
 import { describeCommand, outputOf } from '../command.js';
 import { openNamedVault } from '../open-vault.js';
 import { table } from '../output.js';
@@ -28,7 +29,8 @@ export function keysCommand(): Command {
     .addCommand(publishCommand())
     .addCommand(abandonCommand())
     .addCommand(rewrapCommand())
-    .addCommand(kitCommand());
+    .addCommand(kitCommand())
+    .addCommand(definitionCommand());
 }
 
 function listCommand(): Command {
@@ -127,5 +129,28 @@ function kitCommand(): Command {
         { name, printedAt, directory: settings.directory, ...kit, settings: settingsOfKit(settings) },
         kitLines({ settings, kit, printedAt }),
       );
+    });
+}
+
+function definitionCommand(): Command {
+  return describeCommand({
+    name: 'definition',
+    summary: 'print the definition of a store that the admin of a vault has signed',
+    examples: ['holdfast keys definition main shop > /etc/holdfast/stores/shop.yaml'],
+    exits: EXITS,
+  })
+    .argument('<vault>', 'name of the vault')
+    .argument('<store>', 'store id')
+    .action(async (name: string, store: string, _options: object, command: Command) => {
+      const { settings, open } = await openNamedVault(command, name);
+      const { definitions, number } = open.trust;
+      const text = definitions.get(store);
+      if (text === undefined)
+        throw new Stop('definition_missing', `trust ${number} of vault ${name} has no definition of ${store}`, {
+          vault: settings.vault,
+          store,
+          stores: [...definitions.keys()].sort(),
+        });
+      outputOf(command).result({ vault: settings.vault, store, trust: number, text }, [text.trimEnd()]);
     });
 }

@@ -1,13 +1,18 @@
 // Backups in a vault, by the protocols themselves: what comes back is what was there, what has not changed is not read
 // again, and a host without an identity writes what it can't read. Clauses F-10, F-36, SM-11.
 import { execFileSync } from 'node:child_process';
-import { readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import { cpSync, readFileSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { stopOf, useEngine } from '../support/engine.js';
+import { noting } from '../../activities/vault-package.js';
+import { Stop } from '../../domain/stop.js';
+import { OBJECTS } from '../../domain/vault.js';
+import { publishTrust } from '../../vault/trust.js';
+import { TEST_HOST, stopOf, useEngine } from '../support/engine.js';
 import { requires } from '../support/requires.js';
 import { LATEST, column, makeStore, sql } from '../support/store.js';
 import type { StoreOptions, TestStore } from '../support/store.js';
+import { allow, makeSshKey } from '../vault/trust-room.js';
 import { makeVaultFor } from '../vault/vault-of-engine.js';
 import type { TestVault } from '../vault/vault-of-engine.js';
 
@@ -104,6 +109,60 @@ describe.skipIf(requires('temporal', 'age'))('a store whose backups go to a vaul
       'vault_damaged',
       [expect.objectContaining({ object: `packs/${pack}` })],
     ]);
+  });
+
+  test('F-14: what verify finds damaged is never reused: the next backup is sound', async () => {
+    const store = storeIn('mended', { files: { 'files/one': 'unlike any other, again' } });
+    const known = new Set(packs());
+    await store.backup();
+    for (const name of packs().filter((pack) => !known.has(pack))) {
+      const path = join(vault.directory, 'packs', name);
+      writeFileSync(path, Buffer.alloc(statSync(path).size));
+    }
+    const verify = async () => (await engine().holdfast.verify(store.name, 'latest', { requestedBy: 'test' })).result();
+    expect((await stopOf(verify())).code).toBe('vault_damaged');
+    await store.backup();
+    expect(await verify()).toMatchObject({ artefact: `vault:main/${store.name}/2` });
+  });
+
+  test('a key of the host that was revoked keeps no backup from being made with its new key', async () => {
+    const changed = await makeVaultFor(engine(), 'rotated');
+    const store = makeStore(engine(), 'rotated', { backup: { vault: changed.name } });
+    await store.backup();
+    const next = makeSshKey(store.directory, 'next');
+    await publishTrust(
+      changed.open,
+      {
+        allowedSigners: changed.open.trust.allowedSigners + allow(TEST_HOST, 'holdfast', next),
+        revokedKeys: `${changed.host.publicKey}\n`,
+      },
+      { adminKeyFile: changed.admin.file, now: new Date().toISOString() },
+    );
+    expect((await stopOf(store.plan({ kind: 'backup', backup: '1' }))).code).toBe('signer_revoked');
+    writeFileSync(changed.host.file, readFileSync(next.file), { mode: 0o600 });
+    expect((await store.backup()).artefact).toBe(`vault:rotated/${store.name}/2`);
+    await store.restore(LATEST);
+  });
+
+  test('backup_vanished: nothing is added where a backup that this host knows is gone, although a later one is there', async () => {
+    const store = storeIn('gap');
+    for (const _time of [1, 2]) await store.backup();
+    const [first, second] = [1, 2].map((number) => join(vault.directory, OBJECTS.envelope(store.name, number)));
+    renameSync(second ?? '', `${second}.away`);
+    cpSync(first ?? '', second ?? '');
+    expect((await stopOf(store.backup())).code).toBe('vault_object_foreign');
+    rmSync(second ?? '');
+    expect((await stopOf(store.backup())).code).toBe('backup_vanished');
+  });
+
+  test('backup_not_noted: what fails after the envelope says that the backup was made', async () => {
+    const failing = noting('vault:main/shop/1', () => Promise.reject(new Stop('no_space', 'no space is left')));
+    expect(await stopOf(failing)).toMatchObject({
+      code: 'backup_not_noted',
+      message: 'vault:main/shop/1 was made: no space is left',
+      details: { reason: 'no_space' },
+    });
+    await expect(noting('x', () => Promise.reject(new TypeError('a defect')))).rejects.toThrow(TypeError);
   });
 
   test('verify.bytes, verify.databases: a sound backup passes', async () => {

@@ -49,17 +49,17 @@ interface Packed {
 async function pack(
   bench: Bench,
   jobs: readonly PackJob[],
-  ends: 'committed' | 'killed' = 'committed',
+  ends: 'committed' | 'killed' | 'rehashed' = 'committed',
 ): Promise<Packed> {
   const index = new ChunkIndex(bench.indexPath, VAULT);
-  const packer = new Packer({ ...bench, vault: VAULT, index, store: STORE });
+  const packer = new Packer({ ...bench, vault: VAULT, index, store: STORE, reuses: ends !== 'rehashed' });
   try {
     const results: PackResult[] = [];
     await packer.packEach(jobs, {}, (number, result) => (results[number] = result));
     await packer.finish();
     const numbers = [...new Set(results.flatMap(({ runs }) => runs.map(([number]) => number)))];
     const packs = [...(await packer.factsOf(numbers)).values()];
-    if (ends === 'committed') index.commit(STORE, []);
+    if (ends !== 'killed') index.commit(STORE, []);
     const unpackJobs = results.map(({ runs, ...fact }, number) => ({
       name: jobs[number]?.source ?? '',
       ...fact,
@@ -170,6 +170,16 @@ describe('packing', () => {
     expect((await pack(bench, jobs)).addedBytes).toBeGreaterThan(200_000);
   });
 
+  test('what is written anew is what is reused from then on', async () => {
+    const bench = makeBench();
+    const jobs: readonly PackJob[] = [{ kind: 'file', source: fileOf(bench, 'one', randomBytes(100_000)) }];
+    await pack(bench, jobs);
+    const anew = await pack(bench, jobs, 'rehashed');
+    expect(anew.addedBytes).toBeGreaterThan(100_000);
+    const next = await pack(bench, jobs);
+    expect([next.addedBytes, next.packs]).toEqual([0, anew.packs]);
+  });
+
   test('a file that grows while it is packed is source_changed', async () => {
     const bench = makeBench();
     const source = fileOf(bench, 'one', Buffer.from('one'));
@@ -192,7 +202,9 @@ describe('packing', () => {
     writeFileSync(path, bytes);
     const faults: string[] = [];
     const options = { place: bench.place, packs: whole.packs, identities: [bench.identity] };
-    await checkFiles(whole.jobs, options, ({ name, stop }) => faults.push(`${name} ${stop.code}`));
+    // The sound one comes after the damaged one, in the same thread
+    const jobs = whole.jobs.toReversed();
+    await checkFiles(jobs, options, ({ name, stop }) => faults.push(`${name} ${stop.code}`));
     expect(faults).toEqual([`${whole.jobs[1]?.name} vault_invalid`]);
   });
 });
