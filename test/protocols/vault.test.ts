@@ -139,7 +139,7 @@ describe.skipIf(requires('temporal', 'age'))('a store whose backups go to a vaul
       { adminKeyFile: changed.admin.file, now: new Date().toISOString() },
     );
     expect((await stopOf(store.plan({ kind: 'backup', backup: '1' }))).code).toBe('signer_revoked');
-    writeFileSync(changed.host.file, readFileSync(next.file), { mode: 0o600 });
+    for (const suffix of ['', '.pub']) cpSync(next.file + suffix, changed.host.file + suffix);
     expect((await store.backup()).artefact).toBe(`vault:rotated/${store.name}/2`);
     await store.restore(LATEST);
   });
