@@ -56,18 +56,10 @@ export interface ObjectFact {
   readonly sizeBytes: number;
 }
 
-/** Some frames of a pack that are, decompressed, consecutive bytes of a file. */
-export interface Run {
-  /** Index into the envelope's packs. */
-  readonly pack: number;
-  /** In the pack's plaintext, bytes. */
-  readonly offset: number;
-  readonly length: number;
-  /** What the frames decompress to, bytes. */
-  readonly size: number;
-}
-
-/** A run as a manifest has it: pack, offset, length, size. */
+/**
+ * Some frames of a pack that are, decompressed, consecutive bytes of a file: index into the envelope's packs, offset and
+ * length in the pack's plaintext, and what the frames decompress to, bytes.
+ */
 export type RunTuple = readonly [pack: number, offset: number, length: number, size: number];
 
 export type VaultFileEntry = FileEntry & { readonly runs: readonly RunTuple[] };

@@ -120,31 +120,6 @@ function headerLength(name: string, file: Uint8Array): number {
   return end + 1;
 }
 
-/**
- * Decrypts a whole age file into `target`, which has room for it.
- * @returns the length of the plaintext, bytes
- * @throws Stop vault_invalid where any byte is not what was sealed, or the end is missing
- */
-export function openInto(target: Uint8Array, name: string, file: Uint8Array, opened: OpenedHeader): number {
-  const nonceEnd = opened.payloadOffset + NONCE_BYTES;
-  if (file.length < nonceEnd + TAG_BYTES) throw notIntact(name, 'it is cut short');
-  const key = payloadKeyOf(opened.fileKey, file.subarray(opened.payloadOffset, nonceEnd));
-  const counter = Buffer.alloc(12);
-  let at = 0;
-  for (let from = nonceEnd, chunk = 0; from < file.length; chunk += 1) {
-    const to = Math.min(file.length, from + SEALED_CHUNK_BYTES);
-    const bodyEnd = to - TAG_BYTES;
-    // The last chunk is empty only where the whole payload is
-    if (bodyEnd < from || (bodyEnd === from && chunk > 0)) throw notIntact(name, 'it is cut short');
-    const plain = openBlock(key, setBlockNonce(counter, chunk, to === file.length), file.subarray(from, to));
-    if (plain === null) throw notIntact(name, `the sealed bytes from ${from} on were changed`);
-    target.set(plain, at);
-    at += bodyEnd - from;
-    from = to;
-  }
-  return at;
-}
-
 /** @param sealed a chunk and its tag @returns null: it is not what was sealed */
 export function openBlock(key: Uint8Array, nonce: Uint8Array, sealed: Uint8Array): Buffer | null {
   const bodyEnd = sealed.length - TAG_BYTES;
@@ -158,13 +133,6 @@ export function openBlock(key: Uint8Array, nonce: Uint8Array, sealed: Uint8Array
     return null;
   }
   return plain;
-}
-
-/** The plaintext of an age file. @throws Stop vault_sealed, vault_invalid */
-export async function open(name: string, file: Uint8Array, identities: readonly string[]): Promise<Buffer> {
-  const opened = await openHeader(name, file, identities);
-  const target = Buffer.allocUnsafeSlow(file.length);
-  return target.subarray(0, openInto(target, name, file, opened));
 }
 
 /** The key of a payload. */

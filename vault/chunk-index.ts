@@ -11,7 +11,7 @@ const VERSION = 1;
 const DIGEST_BYTES = 32;
 /** A packer numbers its packs by itself: each gets as many as 16 TiB need. */
 const PACKS_RESERVED = 2 ** 20;
-/** Sixteen bytes of numbers follow the digest in each row of addPack. */
+/** Twelve bytes of numbers follow the digest in each row of addPack. */
 export const CHUNK_ROW_BYTES = DIGEST_BYTES + 12;
 
 /** Where a chunk is: number of its pack in the index, then bytes of the pack's plaintext, then of the chunk. */
@@ -101,7 +101,6 @@ export class ChunkIndex {
       this.#database.exec(SCHEMA);
       this.#setMeta('vault', this.#vault);
       this.#setMeta('nextPack', '1');
-      this.#setMeta('generation', '0');
       this.#database.pragma(`user_version = ${VERSION}`);
     } else if (version !== VERSION) throw corrupt(this.path, `it has version ${String(version)}`);
     if (this.#meta('vault') !== this.#vault) throw corrupt(this.path, 'it is of another vault');
@@ -216,13 +215,8 @@ export class ChunkIndex {
   }
   #fileOf: Database.Statement | undefined;
 
-  /** The generation of condemned packs that was last applied here. */
-  generation(): number {
-    return Number(this.#meta('generation'));
-  }
-
   /** Packs that are about to be deleted, or are gone: nothing may refer to them again. */
-  forgetPacks(sha256s: Iterable<string>, generation: number = this.generation()): void {
+  forgetPacks(sha256s: Iterable<string>): void {
     this.#write(() => {
       const numbers = [...sha256s].flatMap((sha256) => this.#all('SELECT number FROM pack WHERE sha256 = ?', sha256));
       // One scan of the chunks, however many packs
@@ -231,7 +225,6 @@ export class ChunkIndex {
       this.#run('DELETE FROM pack WHERE number IN (SELECT value FROM json_each(?))', list);
       // Which files have runs in them is not indexed: all are read once more
       this.#run('DELETE FROM file');
-      this.#setMeta('generation', String(generation));
     });
   }
 

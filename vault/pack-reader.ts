@@ -1,10 +1,9 @@
 // Reads parts of a pack: age seals 64 KiB at a time, so what is wanted can be opened without the rest. That the bytes are
 // those of a backup is not for the seal to say, which anybody can make: it is the digest of each file that says it.
-import { createDecipheriv } from 'node:crypto';
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import { Stop } from '../domain/stop.js';
 import { hasErrno, translateErrno } from '../files/errors.js';
-import { BLOCK, openHeader, payloadKeyOf, setBlockNonce } from './age-file.js';
+import { BLOCK, notIntact, openBlock, openHeader, payloadKeyOf, setBlockNonce } from './age-file.js';
 
 /** Blocks that are opened at once, at most. */
 const WINDOW_BLOCKS = 16;
@@ -17,6 +16,7 @@ export class PackReader {
   /** Of the first block, in the file. */
   readonly #begin: number;
   readonly #sizeBytes: number;
+  readonly #nonce = Buffer.alloc(12);
   readonly #sealed = Buffer.allocUnsafeSlow(WINDOW_BLOCKS * BLOCK.sealedBytes);
   readonly #plain = Buffer.allocUnsafeSlow(WINDOW_BLOCKS * BLOCK.plainBytes);
   /** What #plain holds: bytes of the pack's plaintext. */
@@ -84,19 +84,12 @@ export class PackReader {
   }
 
   #openBlock(sealed: Buffer, block: number, isLast: boolean, at: number): number {
-    const bodyBytes = sealed.length - BLOCK.tagBytes;
-    if (bodyBytes < 0) throw notIntact(this.#name, 'it is cut short');
-    const nonce = Buffer.alloc(12);
-    setBlockNonce(nonce, block, isLast);
-    const decipher = createDecipheriv('chacha20-poly1305', this.#key, nonce, { authTagLength: BLOCK.tagBytes });
-    decipher.setAuthTag(sealed.subarray(bodyBytes));
-    this.#plain.set(decipher.update(sealed.subarray(0, bodyBytes)), at);
-    try {
-      decipher.final();
-    } catch (error) {
-      throw notIntact(this.#name, `bytes ${block * BLOCK.plainBytes} and following are not what was sealed`, error);
-    }
-    return bodyBytes;
+    if (sealed.length < BLOCK.tagBytes) throw notIntact(this.#name, 'it is cut short');
+    const plain = openBlock(this.#key, setBlockNonce(this.#nonce, block, isLast), sealed);
+    if (plain === null)
+      throw notIntact(this.#name, `bytes ${block * BLOCK.plainBytes} and following are not what was sealed`);
+    this.#plain.set(plain, at);
+    return plain.length;
   }
 }
 
@@ -118,8 +111,4 @@ function readWhole(name: string, descriptor: number, target: Buffer, position: n
     if (read === 0) throw notIntact(name, 'it is cut short');
     filled += read;
   }
-}
-
-function notIntact(name: string, why: string, cause?: unknown): Stop {
-  return new Stop('vault_invalid', `${name} is not intact: ${why}`, { object: name }, { cause });
 }
