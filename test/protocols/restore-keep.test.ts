@@ -55,8 +55,14 @@ describe.skipIf(requires('temporal'))('restore.keep', () => {
     store.hooksRun();
     // So that the plan covers what comes and goes
     store.write('files/one', 'changed');
-    const file = store.path('files/fleeting');
-    const program = await startProgram('/bin/sh', '-c', `echo begun; while :; do : > '${file}'; rm '${file}'; done`);
+    // Renamed in and out, never opened: a program that holds a file open would rightly be STOP store_in_use
+    const outside = join(engine().directory, 'fleeting');
+    writeFileSync(outside, '');
+    const comeAndGo = `const { renameSync } = require('node:fs');
+      const [outside, inside] = process.argv.slice(1);
+      console.log('begun');
+      for (;;) { renameSync(outside, inside); renameSync(inside, outside); }`;
+    const program = await startProgram(process.execPath, '-e', comeAndGo, '--', outside, store.path('files/fleeting'));
     const stop = await stopOf(store.restore());
     await program.stop();
     expect(stop).toMatchObject({ code: 'source_changed', details: { step: 'restore.keep' } });
