@@ -1,12 +1,10 @@
 // Step backup.package: the manifest, and the one rename that makes a backup of it (F-13, F-18, SM-9).
 import { createHash } from 'node:crypto';
-import { endianness } from 'node:os';
 import { dirname } from 'node:path';
 import { publishArtefact } from '../artefacts/artefact.js';
 import type { Document } from '../artefacts/artefact.js';
 import type { WrittenManifest } from '../artefacts/manifest-file.js';
 import { backupName, nextNumber } from '../artefacts/names.js';
-import { readEpoch } from '../control/epoch.js';
 import { critical, journal } from '../control/lock.js';
 import { raiseWitnesses } from '../control/witnesses.js';
 import { removeTree } from '../files/durable.js';
@@ -14,11 +12,10 @@ import { sumForeignKeys } from '../domain/foreign-keys.js';
 import type { ForeignKeysSum } from '../domain/foreign-keys.js';
 import { MANIFEST_FORMAT } from '../domain/manifest.js';
 import type { CutReport, FileEntry, ManifestEntry } from '../domain/manifest.js';
-import { SQLITE_VERSION } from '../sqlite/version.js';
-import { HOLDFAST_VERSION } from '../domain/version.js';
 import { readCapture, readFacts, removeCapture, takeEntries } from './capture.js';
 import type { Capture } from './capture.js';
 import { documentsOf } from './documents.js';
+import { manifestHead } from './manifest-head.js';
 import { step } from './step.js';
 import type { ActivityDependencies, GrantedInput, StepContext } from './step.js';
 import { publishInVault } from './vault-package.js';
@@ -82,27 +79,15 @@ export async function publishCapture(input: PackageInput, context: StepContext):
 /** The manifest but for its number, which the backup gets as it is published. */
 async function manifestOf(
   input: PackageInput,
-  { room, dependencies }: StepContext,
+  context: StepContext,
   capture: Capture,
   documents: readonly Document[],
 ): Promise<(number: number) => WrittenManifest> {
   const facts = await readFacts(input.partial);
-  const epoch = await readEpoch(room.controlDirectory);
+  const head = await manifestHead(input, context, capture, facts);
   return (number) => ({
     format: MANIFEST_FORMAT,
-    layout: room.definition.layout.name,
-    backupId: capture.backupId,
-    number,
-    operation: input.operation,
-    store: room.definition.store,
-    createdAt: capture.createdAt,
-    createdBy: input.requestedBy,
-    host: dependencies.host,
-    holdfastVersion: HOLDFAST_VERSION,
-    platform: { os: process.platform, arch: process.arch, endianness: endianness(), sqliteVersion: SQLITE_VERSION },
-    application: facts.application,
-    epoch,
-    cut: { ...capture.cut, quiescedMillis: input.quiescedMillis },
+    ...head(number),
     databases: facts.databases,
     entries: allEntries(input.partial, facts.entries),
     ...(documents.length > 0 && {

@@ -1,6 +1,7 @@
 // Where a capture goes: into the hidden directory of an artefact, or into a vault (vault-sink.ts). Both hash what they are
 // given as they read it, each byte once.
 import type { RunTuple } from '../domain/vault.js';
+import type { CapturedPacks } from './capture.js';
 import { copyEach, hashFiles } from '../files/copy.js';
 import type { CopyJob, CopyOptions } from '../files/copy.js';
 
@@ -11,6 +12,12 @@ export interface Taken {
   readonly sha256: string;
   /** Where a vault has them: numbers of packs are those of its index. */
   readonly runs?: readonly RunTuple[];
+}
+
+/** What a sink has of a member that is as it was. */
+export interface Known extends Taken {
+  /** Of a database: JSON of its ManifestDatabase; '' for a file. */
+  readonly facts: string;
 }
 
 /** A member, and what its stat was: `stamp` is '' where a later write could look the same. */
@@ -26,17 +33,20 @@ export interface Sink {
   /** Whether files of trees lie in `partial`, too. */
   readonly copiesTrees: boolean;
   /** What it holds already of a member that is as it was; null: it is to be read. */
-  known(member: Stamped): Taken | null;
-  /** What else was known of a database that is as it was. */
-  knownFacts(member: Stamped): string | null;
+  known(member: Stamped): Known | null;
   /** Takes in files of trees; `onTaken` is told of each, in no order, with the number of its job. */
   take(jobs: Iterable<CopyJob>, options: CopyOptions, onTaken: (index: number, taken: Taken) => void): Promise<void>;
   /** Takes in the copy of a database. */
   takeDatabase(copy: string, signal: AbortSignal): Promise<Taken>;
   /** A try of the cut has failed: the next one begins anew. */
   startOver(): Promise<void>;
-  /** Everything has been taken in. */
-  finish(): Promise<void>;
+  /**
+   * Everything has been taken in.
+   * @param runs of all members
+   * @returns the packs that these name; of a directory nothing
+   * @throws Stop vault_object_missing
+   */
+  finish(runs: Iterable<readonly RunTuple[]>): Promise<CapturedPacks | undefined>;
   /** Gives back what it holds, whatever has come about. */
   close(): Promise<void>;
 }
@@ -47,7 +57,6 @@ export function artefactSink(partial: string): Sink {
     partial,
     copiesTrees: true,
     known: () => null,
-    knownFacts: () => null,
     take: (jobs, options, onTaken) => copyEach(jobs, options, onTaken),
     takeDatabase: async (copy, signal) => {
       const [taken] = await hashFiles([{ source: copy }], { signal });

@@ -26,13 +26,12 @@ import { definitionOf, livePath, membersOf } from './members.js';
 import { metadataOf } from '../files/metadata.js';
 import type { RootMembers } from './members.js';
 import { artefactSink } from './sink.js';
-import type { Sink, Taken } from './sink.js';
+import type { Known, Sink, Taken } from './sink.js';
 import { step } from './step.js';
 import type { ActivityDependencies, GrantedInput, StepContext } from './step.js';
-import { assertNothingChanged, copyTrees, treePolicies } from './trees.js';
+import { assertNothingChanged, copyTrees, makeDirectories, treePolicies } from './trees.js';
 import { announce, assertNothingCondemned } from '../vault/intents.js';
 import { vaultSink } from './vault-sink.js';
-import type { VaultSink } from './vault-sink.js';
 
 export interface SnapshotOutput {
   /** The hidden directory of the artefact that is being made. */
@@ -83,7 +82,7 @@ export async function captureInto(
 
 interface CaptureOptions {
   readonly quiesces: boolean;
-  readonly sinkFor: (partial: string) => Promise<Sink | VaultSink>;
+  readonly sinkFor: (partial: string) => Promise<Sink>;
 }
 
 async function capture(
@@ -102,8 +101,7 @@ async function capture(
   const sink = await sinkFor(partial);
   try {
     const { cut, treesBytes, ...captured } = await cutUntilSound(input, context, sink, quiesces);
-    await sink.finish();
-    const vault = 'packsOf' in sink ? await sink.packsOf(runsOf(partial, captured.databases)) : undefined;
+    const vault = await sink.finish(runsOf(partial, captured.databases));
     await writeCapture(partial, { backupId, createdAt, cut, ...captured, ...(vault !== undefined && { vault }) });
     return { partial, sizeBytes: captured.databases.reduce((sum, { sizeBytes }) => sum + sizeBytes, treesBytes) };
   } finally {
@@ -226,7 +224,7 @@ interface DatabaseToTake {
   /** By which the sink knows it again: `live`, and what its definition asks of it. */
   readonly stamp: string;
   /** What the sink has of it, if it stays as it is until after the instant: it is neither locked nor copied. */
-  readonly known: (Taken & { readonly facts: string }) | null;
+  readonly known: Known | null;
 }
 
 function databasesToTake(all: readonly RootMembers[], sink: Sink): readonly DatabaseToTake[] {
@@ -239,8 +237,6 @@ function databasesToTake(all: readonly RootMembers[], sink: Sink): readonly Data
         .update(JSON.stringify(definitionOf(member)))
         .digest('hex');
       const stamp = live === null ? '' : `${live} ${asked}`;
-      const taken = sink.known({ ...place, stamp });
-      const facts = sink.knownFacts({ ...place, stamp });
       return {
         ...place,
         source,
@@ -249,7 +245,7 @@ function databasesToTake(all: readonly RootMembers[], sink: Sink): readonly Data
         metadata: metadataOf(member.entry, source),
         live,
         stamp,
-        known: taken === null || facts === null ? null : { ...taken, facts },
+        known: sink.known({ ...place, stamp }),
       };
     }),
   );
@@ -290,16 +286,6 @@ function mayResumeAtOnce(members: readonly RootMembers[]): boolean {
       root.definition.trees.every((tree) => tree.policy !== 'quiesced') &&
       databases.every((database) => definitionOf(database).locking === 'sqlite'),
   );
-}
-
-async function makeDirectories(partial: string, all: readonly RootMembers[]): Promise<void> {
-  for (const { root, members } of all) {
-    for (const { entry } of members.directories)
-      await mkdir(capturePath(partial, { root: root.definition.name, path: entry.path }), {
-        recursive: true,
-        mode: 0o700,
-      });
-  }
 }
 
 /** With what was taken of each copy, by its target. */

@@ -84,7 +84,8 @@ export async function copyTrees(
   return { sizeBytes: results.sizeBytes, listed };
 }
 
-async function makeDirectories(partial: string, listed: readonly RootMembers[]): Promise<void> {
+/** Of those of an earlier walk most are there. */
+export async function makeDirectories(partial: string, listed: readonly RootMembers[]): Promise<void> {
   for (const { root, members } of listed) {
     for (const { entry } of members.directories)
       await mkdir(capturePath(partial, { root: root.definition.name, path: entry.path }), {

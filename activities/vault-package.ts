@@ -1,9 +1,7 @@
 // Step backup.package where backups go to a vault: manifest, signature, and the envelope, whose creation is the commit
 // (docs/vault-format.md "Orders of writing"). Then the host remembers what it has.
-import { endianness } from 'node:os';
 import { join } from 'node:path';
 import { now } from '../control/clock.js';
-import { readEpoch } from '../control/epoch.js';
 import { critical } from '../control/lock.js';
 import { openVaultRoom, vaultReference } from '../control/vault-room.js';
 import type { VaultRoom } from '../control/vault-room.js';
@@ -14,8 +12,6 @@ import { Stop } from '../domain/stop.js';
 import { translateErrno } from '../files/errors.js';
 import { ENVELOPE_FORMAT, OBJECTS, VAULT_MANIFEST_FORMAT } from '../domain/vault.js';
 import type { Envelope, RunTuple, VaultBackupLine, VaultManifestLine } from '../domain/vault.js';
-import { HOLDFAST_VERSION } from '../domain/version.js';
-import { SQLITE_VERSION } from '../sqlite/version.js';
 import { ChunkIndex } from '../vault/chunk-index.js';
 import type { FilePlace, KnownFile } from '../vault/chunk-index.js';
 import { commitEnvelope } from '../vault/envelopes.js';
@@ -28,6 +24,7 @@ import { comparePlaces } from '../vault/manifest-check.js';
 import { currentKey } from '../vault/trust.js';
 import { readCapture, readEntries, readFacts } from './capture.js';
 import type { Capture, CaptureFacts, CapturedEntry, CapturedPacks } from './capture.js';
+import { manifestHead } from './manifest-head.js';
 import type { PackageInput, Packaged } from './package.js';
 import type { StepContext } from './step.js';
 
@@ -60,7 +57,8 @@ export async function publishInVault(name: string, input: PackageInput, context:
     now: now(),
     toFollow: true,
   });
-  const line = await backupLine(parts, context, (before?.number ?? 0) + 1);
+  const headOf = await manifestHead(input, context, capture, facts);
+  const line: VaultBackupLine = { format: VAULT_MANIFEST_FORMAT, ...headOf((before?.number ?? 0) + 1) };
   const written = await writeManifest(parts, line);
   const envelope = envelopeOf(parts, line, written, before);
   const object = OBJECTS.manifest(store, line.number, line.backupId);
@@ -110,29 +108,6 @@ export function signingKeyOf({ settings }: VaultRoom): string {
   throw new Stop('definition_invalid', `the settings of vault ${settings.name} name no signingKeyFile`, {
     vault: settings.name,
   });
-}
-
-async function backupLine(
-  { input, capture, facts }: Parts,
-  { room, dependencies }: StepContext,
-  number: number,
-): Promise<VaultBackupLine> {
-  return {
-    format: VAULT_MANIFEST_FORMAT,
-    layout: room.definition.layout.name,
-    backupId: capture.backupId,
-    number,
-    operation: input.operation,
-    store: room.definition.store,
-    createdAt: capture.createdAt,
-    createdBy: input.requestedBy,
-    host: dependencies.host,
-    holdfastVersion: HOLDFAST_VERSION,
-    platform: { os: process.platform, arch: process.arch, endianness: endianness(), sqliteVersion: SQLITE_VERSION },
-    application: facts.application,
-    epoch: await readEpoch(room.controlDirectory),
-    cut: { ...capture.cut, quiescedMillis: input.quiescedMillis },
-  };
 }
 
 async function writeManifest(parts: Parts, backup: VaultBackupLine): Promise<ManifestWritten> {

@@ -4,14 +4,12 @@ import { critical } from '../control/lock.js';
 import type { StoreRoom } from '../control/store-room.js';
 import type { VaultRoom } from '../control/vault-room.js';
 import type { LockGrant } from '../domain/protocol.js';
-import type { RunTuple } from '../domain/vault.js';
 import type { CopyJob } from '../files/copy.js';
 import { ChunkIndex } from '../vault/chunk-index.js';
 import type { KnownFile } from '../vault/chunk-index.js';
 import { Packer } from '../vault/packer.js';
 import type { PackJob } from '../vault/packer.js';
 import { currentKey } from '../vault/trust.js';
-import type { CapturedPacks } from './capture.js';
 import type { Sink, Stamped, Taken } from './sink.js';
 
 export interface VaultSinkOptions {
@@ -23,13 +21,8 @@ export interface VaultSinkOptions {
   readonly rehash: boolean;
 }
 
-export interface VaultSink extends Sink {
-  /** Once it has finished: the packs that these runs name. @throws Stop vault_object_missing */
-  packsOf(runs: Iterable<readonly RunTuple[]>): Promise<CapturedPacks>;
-}
-
 /** @throws Stop index_corrupt, store_locked and lock_lost of critical */
-export async function vaultSink({ room, grant, vaultRoom, partial, rehash }: VaultSinkOptions): Promise<VaultSink> {
+export async function vaultSink({ room, grant, vaultRoom, partial, rehash }: VaultSinkOptions): Promise<Sink> {
   const { vault, indexPath } = vaultRoom;
   const { store } = room.definition;
   const index = new ChunkIndex(indexPath, vault.description.vault);
@@ -57,26 +50,22 @@ export async function vaultSink({ room, grant, vaultRoom, partial, rehash }: Vau
   return {
     partial,
     copiesTrees: false,
-    known: (member) => {
-      const file = find(member);
-      return file === null ? null : { sizeBytes: file.sizeBytes, sha256: file.sha256, runs: file.runs };
-    },
-    knownFacts: (member) => find(member)?.facts ?? null,
+    known: find,
     take: (jobs, options, onTaken) => packer.packEach(packJobs(jobs), options, onTaken),
     takeDatabase: (copy, signal) => packOne(packer, { source: copy, kind: 'database' }, signal),
     startOver: async () => {
       await packer.close();
       packer = await newPacker();
     },
-    finish: () => packer.finish(),
-    close: async () => {
-      await packer.close();
-      index.close();
-    },
-    packsOf: async (runs) => {
+    finish: async (runs) => {
+      await packer.finish();
       const numbers = new Set<number>();
       for (const list of runs) for (const [pack] of list) numbers.add(pack);
       return { packs: [...(await packer.factsOf(numbers))], addedBytes: packer.addedBytes };
+    },
+    close: async () => {
+      await packer.close();
+      index.close();
     },
   };
 }
