@@ -8,6 +8,7 @@ import { backupName, nextNumber } from '../artefacts/names.js';
 import { critical, journal } from '../control/lock.js';
 import { raiseWitnesses } from '../control/witnesses.js';
 import { removeTree } from '../files/durable.js';
+import { backupPlace } from '../domain/backup-place.js';
 import { sumForeignKeys } from '../domain/foreign-keys.js';
 import type { ForeignKeysSum } from '../domain/foreign-keys.js';
 import { MANIFEST_FORMAT } from '../domain/manifest.js';
@@ -39,10 +40,11 @@ export interface Packaged {
 
 export const packageArtefact = (dependencies: ActivityDependencies) =>
   step(dependencies, async (input: PackageInput, context): Promise<Packaged> => {
-    const { vault } = context.room.definition.backup;
-    const packaged =
-      vault === undefined ? await publishCapture(input, context) : await publishInVault(vault, input, context);
-    if (vault !== undefined) await critical(context.room, input.grant, () => removeTree(input.partial));
+    const place = backupPlace(context.room.definition);
+    const packaged = await ('vault' in place
+      ? publishInVault(place.vault, input, context)
+      : publishCapture(input, context));
+    if ('vault' in place) await critical(context.room, input.grant, () => removeTree(input.partial));
     await journal(context.room, input.grant, { event: 'staging-dropped' });
     return packaged;
   });

@@ -6,6 +6,7 @@ import { assertFilesystems, assertRootsExist, ensureControlDirectory } from '../
 import type { StoreRoom } from '../control/store-room.js';
 import { now } from '../control/clock.js';
 import { openVaultRoom } from '../control/vault-room.js';
+import { backupPlace } from '../domain/backup-place.js';
 import { Stop } from '../domain/stop.js';
 import { ensureDirectory } from '../files/durable.js';
 import { assertPatternsMatch } from '../files/members.js';
@@ -25,10 +26,8 @@ export interface BackupPlan {
 
 export const planBackup = (dependencies: ActivityDependencies) =>
   step(dependencies, async (_input: GrantedInput, context) => {
-    const { destination, vault } = context.room.definition.backup;
-    if (destination !== null) return lookBeforeBackup(destination, context);
-    if (vault === undefined) throw new Error('defect: a definition without destination and vault passed the schema');
-    return lookBeforeVault(vault, context);
+    const place = backupPlace(context.room.definition);
+    return 'vault' in place ? lookBeforeVault(place.vault, context) : lookBeforeBackup(place.directory, context);
   });
 
 /**
@@ -63,7 +62,7 @@ async function lookBeforeVault(name: string, { room, dependencies }: StepContext
   signingKeyOf(vaultRoom);
   assertOutside(room, vaultRoom.settings.directory);
   const { store } = room.definition;
-  await readHead(vaultRoom.vault, store, { known: await vaultRoom.known(store), now: now(), toFollow: true });
+  await readHead(vaultRoom.vault, store, { known: await vaultRoom.seen.head(store), now: now(), toFollow: true });
   const all = await listMembers(room);
   await ensureControlDirectory(room.controlDirectory);
   const copied = all.flatMap(({ members }) => members.databases.map(({ entry }) => entry.sizeBytes));

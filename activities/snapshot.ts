@@ -9,6 +9,7 @@ import { DATA_NAME } from '../artefacts/layout.js';
 import { now } from '../control/clock.js';
 import { critical } from '../control/lock.js';
 import { openVaultRoom } from '../control/vault-room.js';
+import { backupPlace } from '../domain/backup-place.js';
 import type { DatabaseDefinition } from '../domain/definition.js';
 import { debtsOf } from '../domain/journal.js';
 import type { Metadata } from '../domain/manifest.js';
@@ -43,15 +44,10 @@ export type SnapshotInput = GrantedInput & { readonly rehash?: boolean };
 
 export const snapshot = (dependencies: ActivityDependencies) =>
   step(dependencies, async (input: SnapshotInput, context) => {
-    const { destination, vault } = context.room.definition.backup;
-    if (vault === undefined) return captureInto(directoryOf(destination), input, context, { quiesces: true });
-    return captureForVault(vault, input, context);
+    const place = backupPlace(context.room.definition);
+    if ('vault' in place) return captureForVault(place.vault, input, context);
+    return captureInto(place.directory, input, context, { quiesces: true });
   });
-
-function directoryOf(destination: string | null): string {
-  if (destination === null) throw new Error('defect: a definition without destination and vault passed the schema');
-  return destination;
-}
 
 /** Captures the store into a vault; what is left beside it are copies of databases, until the backup exists. */
 async function captureForVault(name: string, input: SnapshotInput, context: StepContext): Promise<SnapshotOutput> {

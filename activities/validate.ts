@@ -6,6 +6,7 @@ import { now } from '../control/clock.js';
 import { critical } from '../control/lock.js';
 import { treeOf } from '../control/store-room.js';
 
+import { backupPlace } from '../domain/backup-place.js';
 import type { DatabaseDefinition } from '../domain/definition.js';
 import { assertForeignKeys } from '../domain/foreign-keys.js';
 import type { Manifest, ManifestDatabase } from '../domain/manifest.js';
@@ -28,7 +29,7 @@ export const validateCapture = (dependencies: ActivityDependencies) =>
   step(dependencies, async (input: CaptureInput, context) => {
     // Copies that are published must be on disk before: the disk writes while the processors check
     const asked = () => applicationOf(context.room, input.operation, context.signal);
-    const goesToVault = context.room.definition.backup.vault !== undefined;
+    const goesToVault = 'vault' in backupPlace(context.room.definition);
     const [written, checked] = await Promise.allSettled([
       goesToVault ? undefined : syncFilesystem(input.partial),
       checkCapture(input, context, asked),

@@ -53,7 +53,7 @@ export async function publishInVault(name: string, input: PackageInput, context:
   const { place } = vaultRoom.vault;
   const { store } = room.definition;
   const before = await readHead(vaultRoom.vault, store, {
-    known: await vaultRoom.known(store),
+    known: await vaultRoom.seen.head(store),
     now: now(),
     toFollow: true,
   });
@@ -73,7 +73,7 @@ export async function publishInVault(name: string, input: PackageInput, context:
     return committed;
   });
   await noting(reference, async () => {
-    await vaultRoom.remember(store, head);
+    await vaultRoom.seen.sawHead(store, head);
     commitIndex(parts, store);
     await withdraw(place, input.operation);
   });

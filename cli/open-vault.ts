@@ -17,8 +17,8 @@ export interface NamedVault {
 export async function openNamedVault(command: Command, name: string): Promise<NamedVault> {
   const { openVaultRoom } = await import('../control/vault-room.js');
   const directories = { definitionsDirectory: localDefinitions(command), stateDirectory: stateDirectory() };
-  const { settings, vault } = await openVaultRoom(directories, name);
-  return { settings, open: vault, seen: await seenOfVault(settings.vault) };
+  const { settings, vault, seen } = await openVaultRoom(directories, name);
+  return { settings, open: vault, seen };
 }
 
 /** What this host remembers of a vault. */

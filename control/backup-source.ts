@@ -6,6 +6,7 @@ import type { Artefact } from '../artefacts/artefact.js';
 import { resolveArtefact } from '../artefacts/catalogue.js';
 import type { CatalogueEntry } from '../artefacts/catalogue.js';
 import { numberOf } from '../artefacts/names.js';
+import { backupPlace } from '../domain/backup-place.js';
 import { timeOfReference } from '../domain/backup-reference.js';
 import type { ReferenceTime } from '../domain/backup-reference.js';
 import type { StoreDefinition } from '../domain/definition.js';
@@ -110,13 +111,12 @@ async function locate(
   store: string,
   reference: string,
 ): Promise<Located> {
-  const { destination, vault } = definition.backup;
   if (isAbsolute(reference) || parseVaultReference(reference) !== null) return placeAt(reference);
   const at = timeOfReference(reference);
   if (at !== null) return locateAt(host, definition, store, at);
-  if (vault !== undefined) return locateVaultBackup(host, vault, store, reference);
-  if (destination === null) throw new Error('defect: a definition without destination and vault passed the schema');
-  return resolveArtefact(destination, store, reference);
+  const place = backupPlace(definition);
+  if ('vault' in place) return locateVaultBackup(host, place.vault, store, reference);
+  return resolveArtefact(place.directory, store, reference);
 }
 
 /**

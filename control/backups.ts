@@ -1,13 +1,14 @@
 // Which backups of a store there are, wherever they go: what `holdfast list` and `holdfast status` show. Needs no identity.
 import { listArtefacts, newestArtefact } from '../artefacts/catalogue.js';
 import type { CatalogueEntry } from '../artefacts/catalogue.js';
+import { backupPlace, describeBackupPlace } from '../domain/backup-place.js';
 import type { StoreDefinition } from '../domain/definition.js';
 import { Stop } from '../domain/stop.js';
 import { readChain } from '../vault/envelopes.js';
 import type { ChainEntry, EnvelopeSummary } from '../vault/envelopes.js';
 import { readHead } from '../vault/head.js';
 import { now } from './clock.js';
-import { openVaultRoom, placeOfBackups, vaultReference } from './vault-room.js';
+import { openVaultRoom, vaultReference } from './vault-room.js';
 import type { HostDirectories, VaultReference } from './vault-room.js';
 
 /**
@@ -20,10 +21,11 @@ export async function listBackups(
   definition: StoreDefinition,
   store = definition.store,
 ): Promise<readonly CatalogueEntry[]> {
-  const { vault } = definition.backup;
-  if (vault === undefined) return listArtefacts(placeOfBackups(definition), store);
+  const where = backupPlace(definition);
+  if ('directory' in where) return listArtefacts(where.directory, store);
+  const { vault } = where;
   const room = await openVaultRoom(directories, vault);
-  const { entries, stop } = await readChain(room.vault, store, { now: now(), known: await room.known(store) });
+  const { entries, stop } = await readChain(room.vault, store, { now: now(), known: await room.seen.head(store) });
   const listed = entries.map((entry) => entryOf(vault, store, entry));
   if (stop === null || entries.some((entry) => entry.stop === stop)) return listed;
   return withVanished(listed, stop, { vault, store });
@@ -49,16 +51,17 @@ export async function newestBackup(
   directories: HostDirectories,
   definition: StoreDefinition,
 ): Promise<CatalogueEntry | null> {
-  const { store, backup } = definition;
-  const { vault } = backup;
-  if (vault === undefined) return newestArtefact(placeOfBackups(definition), store);
+  const { store } = definition;
+  const where = backupPlace(definition);
+  if ('directory' in where) return newestArtefact(where.directory, store);
+  const { vault } = where;
   try {
     const room = await openVaultRoom(directories, vault);
-    const head = await readHead(room.vault, store, { known: await room.known(store), now: now() });
+    const head = await readHead(room.vault, store, { known: await room.seen.head(store), now: now() });
     return head === null ? null : entryOf(vault, store, { ...head, stop: null });
   } catch (error) {
     if (!(error instanceof Stop)) throw error;
-    const path = placeOfBackups(definition);
+    const path = describeBackupPlace(where);
     return { name: path, path, stop: { code: error.code, message: error.message } };
   }
 }

@@ -16,7 +16,7 @@ export async function checkVault(
 ): Promise<readonly Found[]> {
   const room = await openVaultRoom(directories, name);
   const { settings, vault } = room;
-  const head = await readHead(vault, store, { known: await room.known(store), now: now(), toFollow: true });
+  const head = await readHead(vault, store, { known: await room.seen.head(store), now: now(), toFollow: true });
   const newest = head === null ? `no backup of ${store} yet` : `backup ${head.number} of ${store} is the newest`;
   const found: Found[] = [
     {

@@ -28,7 +28,7 @@ export async function locateVaultBackup(
   reference: string,
 ): Promise<VaultReference> {
   const room = await openVaultRoom(host, vault);
-  const number = await findInVault(room.vault, store, reference, { now: now(), known: await room.known(store) });
+  const number = await findInVault(room.vault, store, reference, { now: now(), known: await room.seen.head(store) });
   return { vault, store, number };
 }
 

@@ -1,13 +1,11 @@
 // A vault as this host knows it: what its settings say, what it has seen of it, and where its index is.
 import { join } from 'node:path';
 import { loadVaultSettings } from '../definitions/vaults.js';
-import type { StoreDefinition } from '../domain/definition.js';
-import { Stop } from '../domain/stop.js';
 import type { VaultSettings } from '../domain/vault.js';
 import { directoryPlace } from '../vault/directory-place.js';
-import type { Head } from '../vault/envelopes.js';
 import { readIdentities, vaultIdentities } from '../vault/keys.js';
 import { seenOf } from '../vault/seen.js';
+import type { Seen } from '../vault/seen.js';
 import { openVault } from '../vault/trust.js';
 import type { OpenVault } from '../vault/trust.js';
 
@@ -21,10 +19,7 @@ export interface VaultRoom {
   readonly vault: OpenVault;
   /** Of the dedup index; its directory exists. */
   readonly indexPath: string;
-  /** The newest backup of a store that this host knows. */
-  readonly known: (store: string) => Promise<Head | null>;
-  /** Remembers a backup that this host has made, restored or verified. */
-  readonly remember: (store: string, head: Head) => Promise<void>;
+  readonly seen: Seen;
 }
 
 /**
@@ -45,8 +40,7 @@ export async function openVaultRoom(
     settings,
     vault,
     indexPath: join(vaults, settings.vault, 'index.db'),
-    known: (store) => seen.head(store),
-    remember: (store, head) => seen.sawHead(store, head),
+    seen,
   };
 }
 
@@ -74,11 +68,4 @@ export function parseVaultReference(text: string): VaultReference | null {
   const [, vault, store, number] = REFERENCE.exec(text) ?? [];
   if (vault === undefined || store === undefined || number === undefined) return null;
   return { vault, store, number: Number(number) };
-}
-
-/** Where the backups of a store go. */
-export function placeOfBackups({ store, backup }: StoreDefinition): string {
-  if (backup.destination !== null) return backup.destination;
-  if (backup.vault !== undefined) return `vault:${backup.vault}`;
-  throw new Stop('definition_invalid', `the definition of ${store} says nowhere to put backups`, { store });
 }

@@ -79,7 +79,7 @@ const GIVEN_UP: ReadonlySet<string> = new Set(['signer_unknown', 'signer_revoked
 export async function verifyInVault(host: HostDirectories, verification: VaultVerification): Promise<VaultVerified> {
   const { vault, store, depth } = verification;
   const vaultRoom = await openVaultRoom(host, vault);
-  const chain = await readChain(vaultRoom.vault, store, { now: now(), known: await vaultRoom.known(store) });
+  const chain = await readChain(vaultRoom.vault, store, { now: now(), known: await vaultRoom.seen.head(store) });
   const numbers = await numbersOf(vaultRoom, chain, verification);
   const check = new Check(host, vaultRoom, verification);
   check.damage.addChain(chain, numbers);
@@ -93,7 +93,7 @@ export async function verifyInVault(host: HostDirectories, verification: VaultVe
   }
   const newest = envelopes.at(-1);
   if (newest === undefined) throw new Error('defect: no backup was verified, and nothing was wrong');
-  await vaultRoom.remember(store, newest);
+  await vaultRoom.seen.sawHead(store, newest);
   return {
     backupId: newest.backupId,
     artefact: vaultReference({ vault, store, number: newest.number }),
@@ -108,7 +108,7 @@ export async function verifyInVault(host: HostDirectories, verification: VaultVe
 
 /** The numbers that are meant, of those that there are or were. */
 async function numbersOf(
-  { vault, known }: VaultRoom,
+  { vault, seen }: VaultRoom,
   { store, entries, head, stop }: Chain,
   { reference }: VaultVerification,
 ): Promise<readonly number[]> {
@@ -124,7 +124,7 @@ async function numbersOf(
     if (reference === 'latest') return head === null ? [] : [head.number];
     return entries.map(({ number }) => number);
   }
-  const found = await findInVault(vault, store, reference, { now: now(), known: await known(store) });
+  const found = await findInVault(vault, store, reference, { now: now(), known: await seen.head(store) });
   if (!entries.some(({ number, stop: own }) => number <= found && found <= toOf(own, number))) throw missing();
   return [found];
 }

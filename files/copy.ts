@@ -2,9 +2,7 @@
 // file by file: staging is synced as a whole by one syncFilesystem of the caller, who also drops staging after a STOP,
 // because targets that were written until then stay.
 import { mkdir } from 'node:fs/promises';
-import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
-import { Piscina } from 'piscina';
 import { Stop } from '../domain/stop.js';
 import { batchesOf } from './batches.js';
 import type { BatchLimits } from './batches.js';
@@ -12,6 +10,8 @@ import { translating } from './errors.js';
 import { compareBytes } from './safe-path.js';
 import type { Batch, BatchOutcome, ReadJob, ReadResult } from './copy-thread.js';
 import type { ExpectedFile } from './source-file.js';
+import { THREADS_MAX, ThreadPool } from './thread-pool.js';
+import type { RunInThread } from './thread-pool.js';
 
 export type { ReadResult } from './copy-thread.js';
 export type { ExpectedFile } from './source-file.js';
@@ -40,29 +40,17 @@ export interface CopyOptions extends ReadOptions {
 /** Told of each job by its number. */
 export type OnResult = (index: number, result: ReadResult) => void;
 
-const THREADS_MAX = 8;
 const BATCHES: BatchLimits<ReadJob> = {
   filesMax: 256,
   bytesMax: 32 * 1024 * 1024,
   sizeOf: ({ lengthBytes, expected }) => lengthBytes ?? expected?.sizeBytes ?? 0,
 };
 const PROGRESS_MILLIS = 200;
-/** The threads that check databases come next, and want the memory. */
-const IDLE_MILLIS = 500;
 
-let threads: Piscina<Batch, BatchOutcome> | null = null;
-
-/** One pool for the process; idle threads end by themselves and keep no process alive. */
-function pool(): Piscina<Batch, BatchOutcome> {
-  threads ??= new Piscina<Batch, BatchOutcome>({
-    filename: fileURLToPath(new URL('./copy-thread.js', import.meta.url)),
-    name: 'readBatch',
-    minThreads: 0,
-    maxThreads: Math.min(THREADS_MAX, Math.max(2, availableParallelism())),
-    idleTimeout: IDLE_MILLIS,
-  });
-  return threads;
-}
+const threads = new ThreadPool<Batch, BatchOutcome>({
+  filename: fileURLToPath(new URL('./copy-thread.js', import.meta.url)),
+  name: 'readBatch',
+});
 
 /**
  * Makes the directories of a copy, none of which may exist, parents first (mode 0700). A filesystem that folds case or
@@ -114,16 +102,6 @@ async function readEach(jobs: Iterable<ReadJob>, options: CopyOptions, onResult:
   const counters = new BigInt64Array(new SharedArrayBuffer(3 * 8));
   const giveUp = (): void => void Atomics.store(counters, 2, 1n);
   const report = (): void => options.onProgress?.(Number(Atomics.load(counters, 0)), Number(Atomics.load(counters, 1)));
-  const instance = pool();
-  let fail: (error: unknown) => void = () => undefined;
-  // A thread that can't even start belongs to no batch: without this its batches would wait for ever.
-  const failed = new Promise<never>((_resolve, reject) => {
-    fail = (error) => {
-      threads = null;
-      reject(error instanceof Error ? error : new Error('a thread failed', { cause: error }));
-    };
-  });
-  instance.on('error', fail);
   const timer = setInterval(report, PROGRESS_MILLIS);
   let wasCancelled = false;
   const cancel = (): void => {
@@ -134,12 +112,12 @@ async function readEach(jobs: Iterable<ReadJob>, options: CopyOptions, onResult:
   const failures: Failure[] = [];
   // The lanes share one iterator: each takes the next batch that nobody has
   const batches = batchesOf(jobs, BATCHES);
-  const lane = async (): Promise<void> => {
+  const lane = async (run: RunInThread<Batch, BatchOutcome>): Promise<void> => {
     let reached = Number.POSITIVE_INFINITY;
     try {
       for (const { index, jobs: batch } of batches) {
         reached = index;
-        const outcome = await instance.run({ jobs: batch, counters });
+        const outcome = await run({ jobs: batch, counters });
         if ('stop' in outcome) failures.push({ index, stop: outcome.stop });
         else for (const [nth, result] of outcome.results.entries()) onResult(index + nth, result);
         // The first STOP ends the other batches; theirs is then `cancelled` and not the one to tell
@@ -152,14 +130,12 @@ async function readEach(jobs: Iterable<ReadJob>, options: CopyOptions, onResult:
     }
   };
   try {
-    const lanes = Array.from({ length: options.threadsMax ?? THREADS_MAX }, lane);
-    // Once and not for each batch: a promise keeps what it was ever raced against
-    await Promise.race([Promise.all(lanes), failed]);
+    const lanes = options.threadsMax ?? THREADS_MAX;
+    await threads.during((run) => Promise.all(Array.from({ length: lanes }, () => lane(run))));
     report();
     throwFirst(failures, wasCancelled);
   } finally {
     clearInterval(timer);
-    instance.off('error', fail);
     options.signal?.removeEventListener('abort', cancel);
   }
 }

@@ -14,6 +14,7 @@ import {
   SIGNATURE_BYTES_MAX,
   verifySignature,
 } from './signatures.js';
+import type { SignedBy } from './signatures.js';
 import { sha256Of } from './trust.js';
 import type { OpenVault } from './trust.js';
 
@@ -365,23 +366,15 @@ function foreign(name: string, found: object = {}): Stop {
  * signer_revoked, signer_expired where nobody would believe it; ssh_keygen_failed, secret_exposed, no_space, io_error
  */
 export async function commitEnvelope(open: OpenVault, envelope: Envelope, signingKeyFile: string): Promise<Head> {
-  const { place, trust } = open;
-  const { store, number, backupId, host } = envelope;
+  const { place } = open;
+  const { store, number, backupId, host, createdAt } = envelope;
   const name = OBJECTS.envelope(store, number);
   const bytes = objectBytes(envelope);
   // What this version would not read back is a defect, and not to be signed
   parseEnvelope(name, bytes);
   await assertFollows(open, envelope);
-  const signature = await sign(signingKeyFile, NAMESPACES.backup, bytes);
-  await verifySignature({
-    name,
-    bytes,
-    signature,
-    namespace: NAMESPACES.backup,
-    signers: trust.signers,
-    principal: host,
-    at: envelope.createdAt,
-  });
+  const said = { name, bytes, namespace: NAMESPACES.backup, principal: host, at: createdAt };
+  const signature = await signBelieved(open, said, signingKeyFile);
   if (!(await place.putNew(OBJECTS.signature(store, number, backupId), Buffer.from(signature))))
     throw new Error('defect: a backup id was used before');
   if (await place.putNew(name, bytes)) return { number, sha256: sha256Of(bytes) };
@@ -407,26 +400,30 @@ async function assertFollows({ place }: OpenVault, { store, number, previous }: 
  * @throws Stop signer_unknown, signer_revoked, signer_expired where nobody would believe it; ssh_keygen_failed and the like
  */
 export async function countersign(
-  { place, description, trust }: OpenVault,
+  open: OpenVault,
   verified: Omit<Verified, 'format' | 'vault'>,
   { id, signingKeyFile }: { readonly id: string; readonly signingKeyFile: string },
 ): Promise<void> {
-  const { store, number } = verified;
+  const { place, description } = open;
+  const { store, number, verifiedAt } = verified;
   const name = OBJECTS.verified(store, number, id);
   const bytes = objectBytes({ format: VERIFIED_FORMAT, vault: description.vault, ...verified });
   parseVerified(name, bytes);
-  const signature = await sign(signingKeyFile, NAMESPACES.verify, bytes);
-  await verifySignature({
-    name,
-    bytes,
-    signature,
-    namespace: NAMESPACES.verify,
-    signers: trust.signers,
-    principal: null,
-    at: verified.verifiedAt,
-  });
+  const said = { name, bytes, namespace: NAMESPACES.verify, principal: null, at: verifiedAt };
+  const signature = await signBelieved(open, said, signingKeyFile);
   await place.putNew(OBJECTS.verifiedSignature(store, number, id), Buffer.from(signature));
   if (!(await place.putNew(name, bytes))) throw new Error('defect: an id of a countersignature was used before');
+}
+
+/** A signature that others believe: nothing is written that nobody would. @throws Stop of sign and verifySignature */
+async function signBelieved(
+  { trust }: OpenVault,
+  said: Omit<SignedBy, 'signature' | 'signers'>,
+  signingKeyFile: string,
+): Promise<string> {
+  const signature = await sign(signingKeyFile, said.namespace, said.bytes);
+  await verifySignature({ ...said, signature, signers: trust.signers });
+  return signature;
 }
 
 /** In the order of the items. */

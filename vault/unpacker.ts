@@ -2,13 +2,14 @@
 // pack only the parts that it has, and its digest decides (docs/vault-format.md "Reading").
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
-import { Piscina } from 'piscina';
 import { Stop } from '../domain/stop.js';
 import { OBJECTS } from '../domain/vault.js';
 import type { ObjectFact } from '../domain/vault.js';
 import { batchesOf } from '../files/batches.js';
 import type { BatchLimits } from '../files/batches.js';
 import type { ReadOptions } from '../files/copy.js';
+import { THREADS_MAX, ThreadPool } from '../files/thread-pool.js';
+import type { RunInThread } from '../files/thread-pool.js';
 import type { Place } from './place.js';
 import type { UnpackBatch, UnpackFault, UnpackJob } from './unpack-thread.js';
 
@@ -28,28 +29,17 @@ export interface FileFault {
   readonly stop: Stop;
 }
 
-const THREADS_MAX = 8;
 const BATCHES: BatchLimits<UnpackJob> = {
   filesMax: 512,
   bytesMax: 64 * 1024 * 1024,
   sizeOf: ({ sizeBytes }) => sizeBytes,
 };
 const PROGRESS_MILLIS = 200;
-const IDLE_MILLIS = 500;
 
-let threads: Piscina<UnpackBatch, readonly UnpackFault[]> | null = null;
-
-/** One pool for the process; idle threads end by themselves and keep no process alive. */
-function pool(): Piscina<UnpackBatch, readonly UnpackFault[]> {
-  threads ??= new Piscina<UnpackBatch, readonly UnpackFault[]>({
-    filename: fileURLToPath(new URL('./unpack-thread.js', import.meta.url)),
-    name: 'unpackBatch',
-    minThreads: 0,
-    maxThreads: Math.min(THREADS_MAX, Math.max(2, availableParallelism())),
-    idleTimeout: IDLE_MILLIS,
-  });
-  return threads;
-}
+const threads = new ThreadPool<UnpackBatch, readonly UnpackFault[]>({
+  filename: fileURLToPath(new URL('./unpack-thread.js', import.meta.url)),
+  name: 'unpackBatch',
+});
 
 /**
  * Writes each file to its target, which must not exist (mode 0600). The directories must exist; nothing is synced.
@@ -84,11 +74,11 @@ async function run(
   const timer = setInterval(report, PROGRESS_MILLIS);
   signal?.addEventListener('abort', giveUp, { once: true });
   const batches = batchesOf(jobs, BATCHES);
-  const lane = async (): Promise<void> => {
+  const lane = async (runBatch: RunInThread<UnpackBatch, readonly UnpackFault[]>): Promise<void> => {
     try {
       for (const { jobs: batch } of batches) {
         const paths = await localPacks(batch, place, packs);
-        const faults = await pool().run({ jobs: batch, packs: paths, identities, tellsAll, counters });
+        const faults = await runBatch({ jobs: batch, packs: paths, identities, tellsAll, counters });
         for (const { job, code, message, details } of faults) {
           // Those of the others are brought about by the first one
           if (code === 'cancelled') throw new Stop('cancelled', message, details);
@@ -102,7 +92,9 @@ async function run(
   };
   try {
     const lanes = Math.max(2, Math.min(THREADS_MAX, availableParallelism()));
-    const outcomes = await Promise.allSettled(Array.from({ length: lanes }, lane));
+    const outcomes = await threads.during((runBatch) =>
+      Promise.allSettled(Array.from({ length: lanes }, () => lane(runBatch))),
+    );
     report();
     throwFirst(outcomes);
   } finally {

@@ -1,6 +1,7 @@
 // holdfast list STORE
 import type { Command } from 'commander';
 import { stateDirectory } from '../../client/state-directory.js';
+import { backupPlace, describeBackupPlace } from '../../domain/backup-place.js';
 import { describeCommand, localDefinitions, outputOf } from '../command.js';
 import { formatBytes, formatMillis, table } from '../output.js';
 
@@ -16,10 +17,9 @@ export function listCommand(): Command {
       const output = outputOf(command);
       const { loadDefinitionAlone } = await import('../../definitions/load.js');
       const { listBackups } = await import('../../control/backups.js');
-      const { placeOfBackups } = await import('../../control/vault-room.js');
       const definitionsDirectory = localDefinitions(command);
       const definition = await loadDefinitionAlone(definitionsDirectory, store);
-      const place = placeOfBackups(definition);
+      const place = describeBackupPlace(backupPlace(definition));
       const backups = await listBackups({ definitionsDirectory, stateDirectory: stateDirectory() }, definition);
       for (const backup of backups) output.event('backup', backup);
       output.result(
