@@ -5,7 +5,8 @@ import type { Dirent } from 'node:fs';
 import { chmod, copyFile, link, lstat, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { Stop } from '../domain/stop.js';
-import { ensureDirectory, fsyncDirectory, syncFilesystem } from '../files/durable.js';
+import { writeNewDirect } from '../files/direct-write.js';
+import { ensureDirectory, fsyncDirectory } from '../files/durable.js';
 import { hasErrno, translateErrno, translating } from '../files/errors.js';
 import type { ObjectListed, Place } from './place.js';
 
@@ -18,6 +19,8 @@ const DIRECTORY_MODE = 0o700;
 export function directoryPlace(root: string): Place {
   const pathOf = (name: string): string => join(root, name);
   const made = new Set<string>();
+  /** Directories of packs whose names are not durable yet. */
+  const unsettled = new Set<string>();
 
   async function ensureParent(name: string): Promise<string> {
     const parent = dirname(pathOf(name));
@@ -26,14 +29,14 @@ export function directoryPlace(root: string): Place {
     return parent;
   }
 
-  async function writeTemporary(parent: string, bytes: Uint8Array, isDurable: boolean): Promise<string> {
+  async function writeTemporary(parent: string, bytes: Uint8Array): Promise<string> {
     const path = join(parent, TEMPORARY_PREFIX + randomUUID());
     try {
       const file = await open(path, 'wx', OBJECT_MODE);
       try {
         // writeFile writes half a mebibyte at a time
         for (let written = 0; written < bytes.length;) written += (await file.write(bytes, written)).bytesWritten;
-        if (isDurable) await file.sync();
+        await file.sync();
       } finally {
         await file.close();
       }
@@ -121,7 +124,7 @@ export function directoryPlace(root: string): Place {
 
     async putNew(name, bytes) {
       const parent = await ensureParent(name);
-      return linkNew(await writeTemporary(parent, bytes, true), name);
+      return linkNew(await writeTemporary(parent, bytes), name);
     },
 
     async putNewFile(name, path) {
@@ -145,7 +148,7 @@ export function directoryPlace(root: string): Place {
 
     async replace(name, bytes) {
       const parent = await ensureParent(name);
-      const temporary = await writeTemporary(parent, bytes, true);
+      const temporary = await writeTemporary(parent, bytes);
       await translating({ path: pathOf(name) }, () => rename(temporary, pathOf(name)));
       await fsyncDirectory(parent);
     },
@@ -156,12 +159,20 @@ export function directoryPlace(root: string): Place {
       if (!made.has(parent))
         await translating({ path: parent }, () => mkdir(parent, { recursive: true, mode: DIRECTORY_MODE }));
       made.add(parent);
-      const temporary = await writeTemporary(parent, bytes, false);
+      const temporary = join(parent, TEMPORARY_PREFIX + randomUUID());
+      await writeNewDirect(temporary, bytes, OBJECT_MODE);
       await translating({ path }, () => rename(temporary, path));
+      unsettled.add(parent);
     },
 
     async settle() {
-      await syncFilesystem(root);
+      const directories = [...unsettled];
+      unsettled.clear();
+      if (directories.length === 0) return;
+      for (const directory of directories) await fsyncDirectory(directory);
+      // Those that were new are names, too
+      for (const directory of [...new Set(directories.map((path) => dirname(path))), root])
+        await fsyncDirectory(directory);
     },
 
     async remove(name) {

@@ -8,6 +8,7 @@ import binding from 'zstd-napi/binding.js';
 import { Stop } from '../domain/stop.js';
 import type { StopCode, StopDetails } from '../domain/stop.js';
 import type { ObjectFact, RunTuple } from '../domain/vault.js';
+import { alignedMemory } from '../files/direct-write.js';
 import { translateErrno } from '../files/errors.js';
 import { assertNoDatabase, assertSource, assertUnchanged, openSource } from '../files/source-file.js';
 import type { SourceFile } from '../files/source-file.js';
@@ -48,19 +49,25 @@ export interface PackThreadData {
   readonly counters: BigInt64Array;
 }
 
+/** Which of a thread's two pieces of memory. */
+type SealedSlot = 0 | 1;
+
 export type ToThread =
   | { readonly jobs: readonly PackJob[] }
-  /** One that was written, to be used again. */
-  | { readonly free: ArrayBuffer }
+  /** Its pack was written. */
+  | { readonly free: SealedSlot }
   | { readonly finish: true };
 
 export type FromThread =
   | { readonly results: readonly PackResult[] }
   | { readonly stop: { readonly code: StopCode; readonly message: string; readonly details: StopDetails } }
   | {
-      readonly pack: ObjectFact & {
+      readonly pack: {
         readonly number: number;
-        readonly buffer: ArrayBuffer;
+        readonly sha256: string;
+        /** Shared: the thread's again once `slot` is free. */
+        readonly bytes: Uint8Array;
+        readonly slot: SealedSlot;
         /** Rows of ChunkIndex.addPack. */
         readonly chunks: Uint8Array;
       };
@@ -78,14 +85,16 @@ const compressor = new binding.CCtx();
 compressor.setParameter(binding.CParameter.compressionLevel, COMPRESSION_LEVEL);
 const block = Buffer.allocUnsafeSlow(FILE_CHUNK_BYTES);
 
-const freeBuffers: ArrayBuffer[] = [new ArrayBuffer(SEALED_BYTES_MAX), new ArrayBuffer(SEALED_BYTES_MAX)];
-let bufferFreed: (() => void) | null = null;
+/** Sealed packs, which the packer writes while the next one is filled: shared, so that none is copied or collected. */
+const sealedPacks = [alignedMemory(SEALED_BYTES_MAX), alignedMemory(SEALED_BYTES_MAX)] as const;
+const free: SealedSlot[] = [0, 1];
+let slotFreed: (() => void) | null = null;
 
-async function freeBuffer(): Promise<ArrayBuffer> {
+async function freeSlot(): Promise<SealedSlot> {
   for (;;) {
-    const buffer = freeBuffers.pop();
-    if (buffer !== undefined) return buffer;
-    await new Promise<void>((resolve) => (bufferFreed = resolve));
+    const slot = free.pop();
+    if (slot !== undefined) return slot;
+    await new Promise<void>((resolve) => (slotFreed = resolve));
   }
 }
 
@@ -117,12 +126,12 @@ class OpenPack {
   /** Hands the pack to whoever writes it. */
   async seal(): Promise<void> {
     if (this.#used === 0) return;
-    const buffer = await freeBuffer();
-    const sealed = Buffer.from(buffer);
-    const sizeBytes = sealInto(sealed, await makeHeader(recipient), this.#plain.subarray(0, this.#used));
-    const sha256 = hash('sha256', sealed.subarray(0, sizeBytes), 'hex');
-    const chunks = Uint8Array.from(Buffer.concat(this.#rows));
-    say({ pack: { number: this.#number, sha256, sizeBytes, buffer, chunks } }, [buffer, chunks.buffer]);
+    const slot = await freeSlot();
+    const memory = sealedPacks[slot];
+    const sizeBytes = sealInto(memory, await makeHeader(recipient), this.#plain.subarray(0, this.#used));
+    const bytes = memory.subarray(0, sizeBytes);
+    const sha256 = hash('sha256', bytes, 'hex');
+    say({ pack: { number: this.#number, sha256, bytes, slot, chunks: Buffer.concat(this.#rows) } });
     this.#used = 0;
     this.#rows = [];
   }
@@ -130,8 +139,8 @@ class OpenPack {
 
 const open = { database: new OpenPack(), file: new OpenPack() } as const;
 
-function say(message: FromThread, transfer: readonly ArrayBuffer[] = []): void {
-  port?.postMessage(message, [...transfer]);
+function say(message: FromThread): void {
+  port?.postMessage(message);
 }
 
 /** Consecutive chunks of a file that lie one after the other in a pack are one run. */
@@ -239,9 +248,9 @@ async function packBatch(jobs: readonly PackJob[]): Promise<FromThread> {
 
 port.on('message', (message: ToThread) => {
   if ('free' in message) {
-    freeBuffers.push(message.free);
-    bufferFreed?.();
-    bufferFreed = null;
+    free.push(message.free);
+    slotFreed?.();
+    slotFreed = null;
   } else if ('jobs' in message) void packBatch(message.jobs).then(say, fail);
   else void finish().catch(fail);
 });

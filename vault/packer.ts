@@ -198,16 +198,16 @@ export class Packer {
     return lane;
   }
 
-  #write(lane: Lane, pack: Extract<FromThread, { pack: object }>['pack']): void {
-    const fact = { sha256: pack.sha256, sizeBytes: pack.sizeBytes };
+  #write(lane: Lane, { number, sha256, bytes, slot, chunks }: Extract<FromThread, { pack: object }>['pack']): void {
+    const fact = { sha256, sizeBytes: bytes.length };
     const { place, index, store } = this.#options;
     const write = place
-      .putPack(OBJECTS.pack(pack.sha256), new Uint8Array(pack.buffer, 0, pack.sizeBytes))
+      .putPack(OBJECTS.pack(sha256), bytes)
       .then(() => {
-        index.addPack(store, pack.number, fact, Buffer.from(pack.chunks.buffer));
-        this.#packs.set(pack.number, fact);
-        this.#addedBytes += pack.sizeBytes;
-        lane.say({ free: pack.buffer }, [pack.buffer]);
+        index.addPack(store, number, fact, Buffer.from(chunks.buffer, chunks.byteOffset, chunks.length));
+        this.#packs.set(number, fact);
+        this.#addedBytes += fact.sizeBytes;
+        lane.say({ free: slot });
       })
       .catch((error: unknown) => this.#fail(error instanceof Error ? error : new Error(String(error))))
       .finally(() => this.#writes.delete(write));
@@ -243,8 +243,8 @@ class Lane {
     this.#finish = new Promise((resolve) => (this.#settle = resolve));
   }
 
-  say(message: ToThread, transfer: readonly ArrayBuffer[] = []): void {
-    this.worker.postMessage(message, [...transfer]);
+  say(message: ToThread): void {
+    this.worker.postMessage(message);
   }
 
   async finish(): Promise<void> {
