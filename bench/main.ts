@@ -1,10 +1,11 @@
-// npm run bench [-- pause|throughput|temporal|scale|peers ...] [--json FILE] [--small] [--directory DIR] [--seed N] [--repeats N]
+// npm run bench [-- pause|throughput|temporal|scale|peers|growth ...] [--json FILE] [--small] [--directory DIR] [--seed N] [--repeats N]
 // Figures of this machine as tables on stdout and, with --json, in a file. docs/performance.md says what they mean.
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, release, tmpdir, totalmem } from 'node:os';
 import { join, resolve } from 'node:path';
 import { Argument, Command } from 'commander';
 import { HOLDFAST_VERSION } from '../domain/version.js';
+import { growthChart, growthTables, measureGrowth } from './growth.js';
 import { interrupt } from './interrupt.js';
 import { measurePause, pauseTables } from './pause.js';
 import { measurePeers, peersTables } from './peers.js';
@@ -12,7 +13,7 @@ import { measureScale, scaleTables } from './scale.js';
 import { measureTemporal, temporalTables } from './temporal.js';
 import { measureThroughput, throughputTables } from './throughput.js';
 
-const PARTS = ['pause', 'throughput', 'temporal', 'scale', 'peers'] as const;
+const PARTS = ['pause', 'throughput', 'temporal', 'scale', 'peers', 'growth'] as const;
 type Part = (typeof PARTS)[number];
 
 interface Settings {
@@ -29,7 +30,7 @@ const say = (line: string): void => void process.stderr.write(`${line}\n`);
 async function measure(
   part: Part,
   { directory, small, seed, repeats }: Settings,
-): Promise<{ readonly result: object; readonly tables: string }> {
+): Promise<{ readonly result: object; readonly tables: string; readonly chart?: string }> {
   switch (part) {
     case 'throughput': {
       const result = await measureThroughput({ directory, scale: small ? 0.05 : 1, seed, repeats }, say);
@@ -49,6 +50,10 @@ async function measure(
     case 'peers': {
       const result = await measurePeers({ directory, scale: small ? 0.05 : 1, seed, repeats }, say);
       return { result, tables: peersTables(result) };
+    }
+    case 'growth': {
+      const rows = await measureGrowth({ directory, seed, gib: small ? [0.02, 0.08] : [1, 4, 16] }, say);
+      return { result: { rows }, tables: growthTables(rows), chart: growthChart(rows) };
     }
     case 'scale': {
       const result = await measureScale({ directory, scale: small ? 0.02 : 1, seed }, say);
@@ -72,6 +77,7 @@ function machine(): object {
 
 interface Options {
   readonly json?: string;
+  readonly svg?: string;
   readonly small: boolean;
   readonly directory?: string;
   readonly seed: string;
@@ -82,6 +88,7 @@ const program = new Command('npm run bench --')
   .description('Measures holdfast on this machine: tables on stdout, and all figures as JSON in a file.')
   .addArgument(new Argument('[parts...]', 'what to measure; all by default').choices(PARTS))
   .option('--json <file>', 'writes every single measurement there')
+  .option('--svg <file>', 'draws growth there')
   .option('--small', 'a small tree and few repeats: whether it works, not how fast it is', false)
   .option('--directory <dir>', 'where everything is made, and the tree is left; a temporary one by default')
   .option('--seed <number>', 'of the generated tree', '42')
@@ -109,13 +116,14 @@ async function main(parts: readonly Part[], values: Options): Promise<void> {
   const results: Record<string, object> = {};
   try {
     for (const part of parts) {
-      const { result, tables } = await measure(part, {
+      const { result, tables, chart } = await measure(part, {
         directory,
         small: values.small,
         seed: Number(values.seed),
         repeats: Number(values.repeats),
       });
       results[part] = result;
+      if (chart !== undefined && values.svg !== undefined) writeFileSync(values.svg, chart);
       process.stdout.write(`## ${part}\n\n${tables}\n\n`);
     }
   } catch (error) {

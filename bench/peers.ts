@@ -2,19 +2,17 @@
 // rows changed (two ways), verify, restore. `holdfast up` runs; a command is timed from its start to its exit, the engine,
 // the cut, Online Backup and sealing included. integrity_check of databases, which no peer does, is shown apart.
 import { execFileSync } from 'node:child_process';
-import { existsSync, lstatSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, lstatSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import type { BackupReport, PlanReport, RestoreReport, VerifyReport } from '../domain/protocol.js';
+import type { StepTime } from '../domain/protocol.js';
 import { generateTree } from './generate.js';
-import { Installation } from './installation.js';
 import { mutateTree } from './mutate.js';
 import { run, untilQuiet, watchPeaks } from './processes.js';
 import { markdownTable, median, range, round } from './statistics.js';
+import { VaultStore } from './vault-store.js';
+import type { Work } from './vault-store.js';
 
 const MIB = 1024 * 1024;
-const STORE = 'bench';
-const CLI = fileURLToPath(new URL('../cli/main.js', import.meta.url));
 
 export interface PeersSettings {
   readonly directory: string;
@@ -41,6 +39,8 @@ interface Measured {
   readonly addedBytes: number;
   readonly peakMib: number;
   readonly otherCores: number;
+  /** Of holdfast. */
+  readonly steps: readonly StepTime[];
 }
 
 /** One line of --json: what the issue's table asks for. */
@@ -65,11 +65,6 @@ interface Places {
   readonly tree: string;
 }
 
-interface Work {
-  readonly integritySeconds?: number;
-  readonly seconds: number;
-}
-
 /** A contestant: each starts with an empty repository. */
 interface Tool {
   readonly name: string;
@@ -92,7 +87,7 @@ export async function measurePeers(settings: PeersSettings, say: (line: string) 
     mkdirSync(home, { recursive: true });
     say(`repeat ${repeat}: generating the tree at scale ${settings.scale}`);
     generateTree(places.tree, settings);
-    const holdfast = await HoldfastTool.begin(places);
+    const holdfast = await VaultStore.begin(places.home, places.tree);
     const tools: readonly Tool[] = [holdfast, ...peers.map((peer) => peerTool(peer, places))];
     const turns = repeat % 2 === 1 ? tools : tools.toReversed();
     const take = async (tool: Tool, measure: Measure, work: () => Promise<Work>): Promise<void> => {
@@ -165,6 +160,7 @@ async function timed(
     addedBytes: sizeBytes - before,
     peakMib: Math.round(Math.max(0, ...peaks.values())),
     otherCores,
+    steps: done.steps ?? [],
   };
 }
 
@@ -190,82 +186,6 @@ function versionOf(program: string): string {
   const argv = program === 'restic' ? ['version'] : ['--version'];
   return execFileSync(program, argv, { encoding: 'utf8' }).trim().split('\n')[0] ?? '';
 }
-
-/** An installation of its own, with a vault, an admin, a host key and a person. */
-class HoldfastTool implements Tool {
-  readonly name = 'holdfast';
-  readonly repository: string;
-  readonly #places: Places;
-  readonly #installation: Installation;
-
-  private constructor(places: Places) {
-    this.#places = places;
-    this.repository = join(places.home, 'vault');
-    this.#installation = new Installation(places.home);
-  }
-
-  static async begin(places: Places): Promise<HoldfastTool> {
-    const tool = new HoldfastTool(places);
-    const keys = join(places.home, 'keys');
-    mkdirSync(keys, { mode: 0o700 });
-    for (const name of ['admin', 'host'])
-      await run(['ssh-keygen', '-q', '-t', 'ed25519', '-N', '', '-f', join(keys, name)]);
-    const identity = join(keys, 'identity');
-    await run(['age-keygen', '-o', identity]);
-    const recipient = /age1\w+/.exec(readFileSync(identity, 'utf8'))?.[0] ?? '';
-    const paths = ['--directory', tool.repository, '--identity-file', identity];
-    const keyFiles = ['--admin-key', join(keys, 'admin'), '--host-key', join(keys, 'host')];
-    await run([process.execPath, CLI, 'keys', 'init', 'main', ...paths, ...keyFiles, '--recipient', recipient], {
-      environment: tool.#installation.environment,
-    });
-    const nothing = { argv: ['/bin/true'] };
-    tool.#installation.define({
-      holdfast: 1,
-      store: STORE,
-      roots: { tree: { path: places.tree, databases: [{ path: '**/*.db' }], trees: [{ path: '.' }] } },
-      hooks: { detach: nothing, attach: nothing },
-      backup: { vault: 'main' },
-      rollback: { pointsMax: 1 },
-    });
-    await tool.#installation.up();
-    return tool;
-  }
-
-  end(): Promise<void> {
-    return this.#installation.down();
-  }
-
-  async init(): Promise<void> {
-    mkdirSync(this.#places.home, { recursive: true });
-  }
-
-  async backup(): Promise<Work> {
-    const { seconds, report } = await this.#installation.command<BackupReport>('backup', STORE);
-    return { seconds, integritySeconds: secondsOf(report.steps, 'backup.validate') };
-  }
-
-  async verify(): Promise<Work> {
-    const { seconds, report } = await this.#installation.command<VerifyReport>('verify', STORE, 'latest');
-    return { seconds, integritySeconds: secondsOf(report.steps, 'verify.databases') };
-  }
-
-  /** In place, as it is meant: peers write into an empty directory. */
-  async restore(): Promise<Work> {
-    const plan = await this.#installation.command<PlanReport>('plan', STORE, 'latest');
-    const digest = plan.report.digest;
-    const { seconds, report } = await this.#installation.command<RestoreReport>(
-      'restore',
-      STORE,
-      'latest',
-      '--confirm',
-      digest,
-    );
-    return { seconds, integritySeconds: secondsOf(report.steps, 'restore.validate') };
-  }
-}
-
-const secondsOf = (steps: readonly { readonly step: string; readonly millis: number }[], name: string): number =>
-  (steps.find(({ step }) => step === name)?.millis ?? 0) / 1000;
 
 interface Peer {
   readonly name: string;
@@ -400,6 +320,21 @@ function rowsOf(measured: readonly Measured[]): readonly PeersRow[] {
   ];
 }
 
+/** Where holdfast's time goes: medians of its steps, seconds. */
+function profileTable(measured: readonly Measured[]): string {
+  const lines = MEASURES.flatMap((measure) => {
+    const own = measured.filter((one) => one.measure === measure && one.steps.length > 0);
+    const names = [...new Set(own.flatMap(({ steps }) => steps.map(({ step }) => step)))];
+    const millisOf = (name: string): number =>
+      median(own.flatMap(({ steps }) => steps.filter(({ step }) => step === name).map(({ millis }) => millis)));
+    const whole = median(own.map(({ seconds, integritySeconds }) => seconds + integritySeconds));
+    const inSteps = names.reduce((sum, name) => sum + millisOf(name), 0) / 1000;
+    const parts = names.map((name) => `${name} ${round(millisOf(name) / 1000)}`);
+    return own.length === 0 ? [] : [[measure, round(whole), parts.join(', '), round(whole - inSteps)]];
+  });
+  return markdownTable(['holdfast', 'seconds', 'steps, seconds', 'beside the steps'], lines);
+}
+
 export function peersTables({ absent, versions, floorMib, measured, rows }: PeersResult): string {
   const tools = [...new Set(measured.map(({ tool }) => tool))];
   const groups = MEASURES.flatMap((measure) => tools.map((tool) => ({ measure, tool })));
@@ -435,5 +370,6 @@ export function peersTables({ absent, versions, floorMib, measured, rows }: Peer
         ratio,
       ]),
     ),
+    profileTable(measured),
   ].join('\n\n');
 }

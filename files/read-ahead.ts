@@ -2,6 +2,9 @@
 // but little ahead of it: on a disk with a long way to it half of the time is waiting.
 import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
+import { assert } from '../domain/stop.js';
+import { isErrnoError } from './errors.js';
 import { adviseWillNeedPart } from './system-calls.js';
 
 /** What is read and not asked for yet lies in the page cache. */
@@ -56,8 +59,13 @@ function* partsOf(files: Iterable<FileToRead>): Generator<Part, undefined, undef
 }
 
 async function advise({ path, offset, lengthBytes }: Part): Promise<void> {
-  const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK).catch(() => null);
-  if (file === null) return;
+  let file: FileHandle;
+  try {
+    file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  } catch (error) {
+    assert(isErrnoError(error), 'opening fails with an errno');
+    return;
+  }
   await adviseWillNeedPart(file.fd, offset, lengthBytes);
   await file.close();
 }

@@ -51,13 +51,10 @@ export interface PackThreadData {
   readonly counters: BigInt64Array;
 }
 
-/** Which of a thread's two pieces of memory. */
-type SealedSlot = 0 | 1;
-
 export type ToThread =
   | { readonly jobs: readonly PackJob[] }
-  /** Its pack was written. */
-  | { readonly free: SealedSlot }
+  /** Its last pack. */
+  | { readonly written: true }
   | { readonly finish: true };
 
 export type FromThread =
@@ -67,9 +64,8 @@ export type FromThread =
       readonly pack: {
         readonly number: number;
         readonly sha256: string;
-        /** Shared: the thread's again once `slot` is free. */
+        /** Shared: the thread's again when it is told that they are written. */
         readonly bytes: Uint8Array;
-        readonly slot: SealedSlot;
         /** Rows of ChunkIndex.addPack. */
         readonly chunks: Uint8Array;
       };
@@ -90,18 +86,10 @@ const compressor = new binding.CCtx();
 compressor.setParameter(binding.CParameter.compressionLevel, COMPRESSION_LEVEL);
 const block = Buffer.allocUnsafeSlow(FILE_CHUNK_BYTES);
 
-/** Sealed packs, which the packer writes while the next one is filled: shared, so that none is copied or collected. */
-const sealedPacks = [alignedMemory(SEALED_BYTES_MAX), alignedMemory(SEALED_BYTES_MAX)] as const;
-const free: SealedSlot[] = [0, 1];
-let slotFreed: (() => void) | null = null;
-
-async function freeSlot(): Promise<SealedSlot> {
-  for (;;) {
-    const slot = free.pop();
-    if (slot !== undefined) return slot;
-    await new Promise<void>((resolve) => (slotFreed = resolve));
-  }
-}
+/** A sealed pack, which the packer writes while the next one is filled: shared, so that none is copied or collected. */
+const sealed = alignedMemory(SEALED_BYTES_MAX);
+let written: Promise<void> = Promise.resolve();
+let hasWritten: () => void = () => undefined;
 
 /** The pack that is being filled. */
 class OpenPack {
@@ -131,12 +119,12 @@ class OpenPack {
   /** Hands the pack to whoever writes it. */
   async seal(): Promise<void> {
     if (this.#used === 0) return;
-    const slot = await freeSlot();
-    const memory = sealedPacks[slot];
-    const sizeBytes = sealInto(memory, await makeHeader(recipient), this.#plain.subarray(0, this.#used));
-    const bytes = memory.subarray(0, sizeBytes);
+    const header = await makeHeader(recipient);
+    await written;
+    written = new Promise((resolve) => (hasWritten = resolve));
+    const bytes = sealed.subarray(0, sealInto(sealed, header, this.#plain.subarray(0, this.#used)));
     const sha256 = hash('sha256', bytes, 'hex');
-    say({ pack: { number: this.#number, sha256, bytes, slot, chunks: Buffer.concat(this.#rows) } });
+    say({ pack: { number: this.#number, sha256, bytes, chunks: Buffer.concat(this.#rows) } });
     this.#used = 0;
     this.#rows = [];
   }
@@ -257,10 +245,8 @@ async function packBatch(jobs: readonly PackJob[]): Promise<FromThread> {
 }
 
 port.on('message', (message: ToThread) => {
-  if ('free' in message) {
-    free.push(message.free);
-    slotFreed?.();
-    slotFreed = null;
+  if ('written' in message) {
+    hasWritten();
   } else if ('jobs' in message) void packBatch(message.jobs).then(say, fail);
   else void finish().catch(fail);
 });

@@ -198,7 +198,7 @@ export class Packer {
     return lane;
   }
 
-  #write(lane: Lane, { number, sha256, bytes, slot, chunks }: Extract<FromThread, { pack: object }>['pack']): void {
+  #write(lane: Lane, { number, sha256, bytes, chunks }: Extract<FromThread, { pack: object }>['pack']): void {
     const fact = { sha256, sizeBytes: bytes.length };
     const { place, index, store } = this.#options;
     const write = place
@@ -207,7 +207,7 @@ export class Packer {
         index.addPack(store, number, fact, Buffer.from(chunks.buffer, chunks.byteOffset, chunks.length));
         this.#packs.set(number, fact);
         this.#addedBytes += fact.sizeBytes;
-        lane.say({ free: slot });
+        lane.say({ written: true });
       })
       .catch((error: unknown) => this.#fail(error instanceof Error ? error : new Error(String(error))))
       .finally(() => this.#writes.delete(write));

@@ -35,7 +35,7 @@ export interface WorkerRefusal {
  * become four times what was alive in it before it collects: of a store with 100,000 files 100 MiB are, and 470 were taken.
  */
 const MEMORY = { MALLOC_ARENA_MAX: '2', MALLOC_TRIM_THRESHOLD_: '131072' };
-const V8_OPTIONS = ['--max-semi-space-size=8'];
+const V8_OPTIONS = ['--max-semi-space-size=8', '--no-concurrent-marking'];
 
 /**
  * Returns once the worker polls both of its queues. STOP engine_unavailable when it ends before, or is not in time; what
