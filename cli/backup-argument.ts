@@ -64,5 +64,7 @@ export function backupSource(
 /** @throws Stop usage */
 export function fingerprintOption(option: string, value: string): string {
   if (FINGERPRINT.test(value)) return value;
-  throw new Stop('usage', `${option} takes a fingerprint as \`ssh-keygen -l\` prints it, SHA256:…`, { [option]: value });
+  throw new Stop('usage', `${option} takes a fingerprint as \`ssh-keygen -l\` prints it, SHA256:…`, {
+    [option]: value,
+  });
 }

@@ -139,7 +139,7 @@ export function planSentence(plan: Omit<RestorePlan, 'sentence' | 'format'>): st
   const kind = source.kind === 'backup' ? 'backup' : 'rollback point';
   const where = source.host === plan.host ? '' : `, made on another host, ${JSON.stringify(source.host)}`;
   const signed = source.adopted === undefined ? '' : `, ${adoptedInWords(source.adopted)}`;
-  const what = `${kind} ${source.id} of ${source.createdAt}${where}${signed}`;
+  const what = `${kind} ${source.id} of ${source.createdAt}${where}`;
   const losses = [
     `tables shrink by at most ${bounds.rowsFewerMax} rows in all`,
     changesInWords(bounds.databasesChanged),
@@ -161,8 +161,8 @@ export function planSentence(plan: Omit<RestorePlan, 'sentence' | 'format'>): st
   }
   const roots = plan.roots.map((root) => `${root.path} (${root.mode})`).join(', ');
   if (source.store !== undefined)
-    return `Make store ${plan.store} on ${plan.host}, at ${roots}, anew from ${what} of store ${source.store}: a store of its own, whose sequences go on from that backup, whatever ${source.store} has given out since.`;
-  return `Replace store ${plan.store} on ${plan.host}, at ${roots}, by ${what}: ${losses.join('; ')}. The present state is kept as a rollback point${keepInWords(plan.keep)}.`;
+    return `Make store ${plan.store} on ${plan.host}, at ${roots}, anew from ${what} of store ${source.store}${signed}: a store of its own, whose sequences go on from that backup, whatever ${source.store} has given out since.`;
+  return `Replace store ${plan.store} on ${plan.host}, at ${roots}, by ${what}${signed}: ${losses.join('; ')}. The present state is kept as a rollback point${keepInWords(plan.keep)}.`;
 }
 
 function keepInWords(keep: RestorePlan['keep']): string {

@@ -22,7 +22,7 @@ export function adoptKeysCommand(): Command {
   return describeCommand({
     name: 'adopt',
     summary: 'know a vault that somebody else made, by its id and its admin, to read it on this host',
-    examples: [ADOPT_VAULT, 'holdfast keys adopt theirs … --identity-file /root/holdfast-keys/identity.txt'],
+    examples: [ADOPT_VAULT, 'holdfast keys adopt theirs … --identity-file /root/identity.txt'],
     exits: [65, 73, 74, 77, 78],
   })
     .argument('<vault>', 'name that it gets here: its settings are vaults/<vault>.yaml beside the definitions')

@@ -22,7 +22,7 @@ export function planCommand(): Command {
       'holdfast plan shop latest',
       'holdfast plan shop 42',
       'holdfast plan shop --rollback latest',
-      'holdfast plan shop 42 --adopt SHA256:…    # signed by a key that its vault does not believe',
+      'holdfast plan shop 42 --adopt SHA256:…    # the vault refuses that key',
     ],
     exits: [65, 69, 74, 75, 77, 78],
   })
@@ -41,9 +41,7 @@ export function planCommand(): Command {
           rollback,
         });
       const source: RestoreSource =
-        rollback === undefined
-          ? backupSource(backup, options, 'latest')
-          : { kind: 'rollback', point: rollback };
+        rollback === undefined ? backupSource(backup, options, 'latest') : { kind: 'rollback', point: rollback };
       await carryOut(
         command,
         store,

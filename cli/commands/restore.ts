@@ -15,7 +15,7 @@ export function restoreCommand(): Command {
       'holdfast restore shop latest --confirm 6f0c…    # carries out that plan',
       'holdfast restore shop --at 2026-11-21T10:00:00Z',
       'holdfast restore shop2 latest --from shop    # as a new store',
-      'holdfast restore shop 42 --adopt SHA256:…    # signed by a key that its vault does not believe',
+      'holdfast restore shop 42 --adopt SHA256:…    # the vault refuses that key',
     ],
     exits: [65, 69, 73, 74, 75, 77, 78],
   })
@@ -26,8 +26,7 @@ export function restoreCommand(): Command {
     .option(...FROM)
     .option(...ADOPT)
     .option('--operation <uuid>', 'id of the operation: the same id never runs twice')
-    .action(
-      (store: string, backup: string | undefined, options: ReplaceOptions & SourceOptions, command: Command) =>
-        replace(store, backupSource(backup, options), options, command),
+    .action((store: string, backup: string | undefined, options: ReplaceOptions & SourceOptions, command: Command) =>
+      replace(store, backupSource(backup, options), options, command),
     );
 }
