@@ -53,14 +53,21 @@ export interface Sink {
 
 /** The hidden directory of an artefact. */
 export function artefactSink(partial: string): Sink {
+  let hashing = Promise.resolve();
+  async function hashDatabase(copy: string, signal: AbortSignal): Promise<Taken> {
+    const [taken] = await hashFiles([{ source: copy }], { signal });
+    if (taken === undefined) throw new Error('defect: a file was not hashed');
+    return taken;
+  }
   return {
     partial,
     copiesTrees: true,
     known: () => null,
     take: (jobs, options, onTaken) => copyEach(jobs, options, onTaken),
-    takeDatabase: async (copy, signal) => {
-      const [taken] = await hashFiles([{ source: copy }], { signal });
-      if (taken === undefined) throw new Error('defect: a file was not hashed');
+    // One after the other: the rest of the processors copies trees
+    takeDatabase: (copy, signal) => {
+      const taken = hashing.then(() => hashDatabase(copy, signal));
+      hashing = taken.then(() => undefined);
       return taken;
     },
     startOver: async () => undefined,

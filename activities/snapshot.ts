@@ -16,6 +16,7 @@ import type { Metadata } from '../domain/manifest.js';
 import { Stop } from '../domain/stop.js';
 import type { RunTuple } from '../domain/vault.js';
 import { removeTree } from '../files/durable.js';
+import { ReadAhead } from '../files/read-ahead.js';
 import { takeCut } from '../sqlite/cut.js';
 import type { CutInstant, DatabasesCut } from '../sqlite/cut.js';
 import { quiesceApplication, resumeApplication } from './application.js';
@@ -214,6 +215,7 @@ interface DatabaseToTake {
   readonly source: string;
   readonly copy: string;
   readonly locking: DatabaseDefinition['locking'];
+  readonly sizeBytes: number;
   readonly metadata: Metadata;
   /** ManifestDatabase.liveStamp. */
   readonly live: string | null;
@@ -238,6 +240,7 @@ function databasesToTake(all: readonly RootMembers[], sink: Sink): readonly Data
         source,
         copy: capturePath(sink.partial, place),
         locking: definitionOf(member).locking,
+        sizeBytes: member.entry.sizeBytes,
         metadata: metadataOf(member.entry, source),
         live,
         stamp,
@@ -307,7 +310,7 @@ async function cutDatabases(
     return { ...instant, pinMillis: 0, rollbackJournalPauseMillis: 0, databases: [], taken: new Map() };
   }
   const taken = new Map<string, Taken>();
-  let taking = Promise.resolve();
+  let readAhead: ReadAhead | undefined;
   const cut = await takeCut(
     {
       databases: changed.map(({ source, copy, locking }) => ({ source, target: copy, locking })),
@@ -318,13 +321,20 @@ async function cutDatabases(
       walGrowthBytesMax: backup.walGrowthBytesMax,
     },
     {
-      onInstant,
-      // While the next is copied: it is still in memory. One after the other: the rest of the processors copies trees
-      onCopied: ({ target }) =>
-        (taking = taking.then(async () => {
-          taken.set(target, await sink.takeDatabase(target, signal));
-        })),
-      onProgress: (progress) => context.report({ bytesDone: progress.bytesDone }),
+      onInstant: (instant, copyOrder) => {
+        const sizes = new Map(changed.map(({ source, sizeBytes }) => [source, sizeBytes]));
+        readAhead = new ReadAhead(copyOrder.map((path) => ({ path, sizeBytes: sizes.get(path) ?? 0 })));
+        readAhead.reached(0);
+        onInstant(instant);
+      },
+      // While the next is copied: it is still in memory
+      onCopied: async ({ target }) => {
+        taken.set(target, await sink.takeDatabase(target, signal));
+      },
+      onProgress: ({ bytesDone }) => {
+        readAhead?.reached(bytesDone);
+        context.report({ bytesDone });
+      },
       signal,
     },
   );

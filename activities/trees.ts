@@ -75,7 +75,7 @@ export async function copyTrees(
     {
       signal,
       // The cut copies meanwhile, and whoever waits for its pins to be dropped waits for that
-      ...(hasDatabases && { threadsMax: Math.max(1, availableParallelism() - 1) }),
+      ...(hasDatabases && sink.copiesTrees && { threadsMax: Math.max(1, availableParallelism() - 1) }),
       onProgress: (bytesDone, filesDone) => context.report({ bytesDone, filesDone }),
     },
     (job, taken) => results.put(fileOfJob[job] ?? -1, taken),

@@ -5,6 +5,7 @@ import type { BigIntStats } from 'node:fs';
 import { Stop } from '../domain/stop.js';
 import { hasErrno } from './errors.js';
 import { beginsLikeDatabase } from './magic.js';
+import { adviseWillNeed } from './system-calls.js';
 
 /** What a source must still be; facts that are absent are not compared. */
 export interface ExpectedFile {
@@ -50,6 +51,13 @@ export function openSource(job: SourceFile): number {
     if (hasErrno(error, 'ENXIO')) throw changed(job, 'is a special file');
     throw error;
   }
+}
+
+/** openSource of a file that is read soon: the disk may begin with it. */
+export function openSourceAhead(job: SourceFile): number {
+  const descriptor = openSource(job);
+  adviseWillNeed(descriptor);
+  return descriptor;
 }
 
 export function assertSource(job: SourceFile, facts: BigIntStats): void {

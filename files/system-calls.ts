@@ -15,6 +15,8 @@ const F_GETLK = 5;
 const F_RDLCK = 0;
 const F_WRLCK = 1;
 const F_UNLCK = 2;
+const POSIX_FADV_WILLNEED = 3;
+const PRIO_PROCESS = 0;
 const UTIME_OMIT = (1n << 30n) - 2n;
 const NANOS_PER_SECOND = 1_000_000_000n;
 
@@ -54,6 +56,15 @@ const utimensat = libc.func('int utimensat(int directory, const char *path, cons
   flags: number,
 ) => number;
 
+const posixFadvise = libc.func(
+  'int posix_fadvise(int descriptor, int64_t offset, int64_t length, int advice)',
+) as KoffiFunc<(descriptor: number, offset: number, length: number, advice: number) => number>;
+const setpriority = libc.func('int setpriority(int which, unsigned int who, int priority)') as (
+  which: number,
+  who: number,
+  priority: number,
+) => number;
+
 const errnoNames = new Map<number, string>(
   Object.entries(koffi.os.errno).map(([name, value]) => [Number(value), name]),
 );
@@ -88,6 +99,26 @@ function check(result: number, syscall: string, path: string): number {
 function whole(path: string): string {
   assert(!path.includes('\0'), 'a path has no NUL');
   return path;
+}
+
+/**
+ * The whole file will be read soon: the disk may begin. A filesystem that has no use for that is fine, so there is no error
+ * but that of a descriptor that is none.
+ */
+export function adviseWillNeed(descriptor: number): void {
+  posixFadvise(descriptor, 0, 0, POSIX_FADV_WILLNEED);
+}
+
+/** adviseWillNeed of a part, off the event loop: it waits where the disk has more to do than it can note. */
+export async function adviseWillNeedPart(descriptor: number, offset: number, length: number): Promise<void> {
+  await new Promise<void>((resolve) =>
+    posixFadvise.async(descriptor, offset, length, POSIX_FADV_WILLNEED, () => resolve()),
+  );
+}
+
+/** Lets every other thread of this user go first, the calling one's siblings among them. Errors: none that a lower one can have. */
+export function lowerPriorityOfThread(nice: number): void {
+  check(setpriority(PRIO_PROCESS, 0, nice), 'setpriority', 'thread');
 }
 
 /** Exchanges two existing names of one filesystem atomically. Errors: ENOENT, EXDEV, EINVAL where not supported. */

@@ -42,7 +42,9 @@ async function cut(
   for (const member of members) member.warm();
   const locked = await lockTogether(members, request.statAtCut, request.quiesceTimeoutMillis);
   const watch = new PinWatch(members, locked.pinnedAtNanos, request);
-  send({ type: 'instant', instant: locked.instant });
+  // The writers of rollback-journal databases are waiting: those first.
+  const inOrder = members.toSorted((a, b) => Number(a.isWal) - Number(b.isWal));
+  send({ type: 'instant', instant: locked.instant, copyOrder: inOrder.map(({ path }) => path) });
 
   for (const member of members) if (member.isWal) member.closeWritable();
   const bytes = members.map(
@@ -57,8 +59,7 @@ async function cut(
     const bytesDone = bytesBefore + bytesNow;
     send({ type: 'progress', progress: { bytesDone, bytesTotal, databasesDone, databasesTotal: members.length } });
   });
-  // The writers of rollback-journal databases are waiting: those first.
-  for (const member of members.toSorted((a, b) => Number(a.isWal) - Number(b.isWal))) {
+  for (const member of inOrder) {
     const result = await copyMember(member, (bytesNow) => {
       watch.check();
       report(bytesNow);

@@ -73,7 +73,7 @@ export interface CutHandlers {
    * until each is copied. Copying goes on meanwhile; a failure of this handler ends the cut with that failure, and
    * takeCut settles only when its promise has, whatever became of the copies.
    */
-  readonly onInstant: (instant: CutInstant) => void | Promise<void>;
+  readonly onInstant: (instant: CutInstant, copyOrder: readonly string[]) => void | Promise<void>;
   /** One target is whole and its snapshot dropped; a promise is waited for, and its failure is the cut's, as above. */
   readonly onCopied: (copy: DatabaseCopied) => void | Promise<void>;
   readonly onProgress: (progress: CutProgress) => void;
@@ -81,7 +81,8 @@ export interface CutHandlers {
 }
 
 export type CutEvent =
-  | { readonly type: 'instant'; readonly instant: CutInstant }
+  /** `copyOrder`: the sources, in the order in which they will be copied. */
+  | { readonly type: 'instant'; readonly instant: CutInstant; readonly copyOrder: readonly string[] }
   | { readonly type: 'copied'; readonly copy: DatabaseCopied }
   | { readonly type: 'progress'; readonly progress: CutProgress };
 
@@ -99,7 +100,7 @@ export function takeCut(request: CutRequest, handlers: CutHandlers): Promise<Dat
     onEvent: (event) => {
       switch (event.type) {
         case 'instant':
-          return handlers.onInstant(event.instant);
+          return handlers.onInstant(event.instant, event.copyOrder);
         case 'copied':
           return handlers.onCopied(event.copy);
         case 'progress':

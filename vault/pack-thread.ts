@@ -10,8 +10,9 @@ import type { StopCode, StopDetails } from '../domain/stop.js';
 import type { ObjectFact, RunTuple } from '../domain/vault.js';
 import { alignedMemory } from '../files/direct-write.js';
 import { translateErrno } from '../files/errors.js';
-import { assertNoDatabase, assertSource, assertUnchanged, openSource } from '../files/source-file.js';
+import { assertNoDatabase, assertSource, assertUnchanged, openSourceAhead } from '../files/source-file.js';
 import type { SourceFile } from '../files/source-file.js';
+import { lowerPriorityOfThread } from '../files/system-calls.js';
 import { makeHeader, sealInto, sealedSize } from './age-file.js';
 import { CHUNK_ROW_BYTES, ChunkLookup } from './chunk-index.js';
 import type { ChunkPlace } from './chunk-index.js';
@@ -25,6 +26,7 @@ const COMPRESSION_LEVEL = 1;
 /** A reader may decompress a run at once. */
 const RUN_BYTES_MAX = 8 * 1024 * 1024;
 const HEADER_BYTES_MAX = 1024;
+const NICE = 5;
 
 /** What a pack is at most long, sealed. */
 export const SEALED_BYTES_MAX = sealedSize(HEADER_BYTES_MAX, PACK_BYTES + binding.compressBound(FILE_CHUNK_BYTES));
@@ -77,6 +79,9 @@ export type FromThread =
 const port = parentPort;
 if (port === null) throw new Error('defect: vault/pack-thread.ts is a thread');
 const { recipient, vault, index, reusable, recent: recentMemory, counters } = workerData as PackThreadData;
+
+// The cut comes first: its snapshots are pinned, and the store's log grows, until it has copied everything
+lowerPriorityOfThread(NICE);
 
 const known = new ChunkLookup(index, vault);
 const mayReuse = new Set(reusable);
@@ -156,20 +161,15 @@ class Runs {
   }
 }
 
-async function packFile(job: PackJob): Promise<PackResult> {
-  const descriptor = openSource(job);
-  try {
-    const before = fstatSync(descriptor, { bigint: true });
-    assertSource(job, before);
-    const result = await packBytes(job, descriptor);
-    assertUnchanged(job, before, fstatSync(descriptor, { bigint: true }), result.sizeBytes);
-    const wanted = job.expected?.sha256;
-    if (wanted !== undefined && wanted !== result.sha256)
-      throw new Stop('checksum_mismatch', `${job.source} is not what was recorded`, { path: job.source });
-    return result;
-  } finally {
-    closeSync(descriptor);
-  }
+async function packFile(job: PackJob, descriptor: number): Promise<PackResult> {
+  const before = fstatSync(descriptor, { bigint: true });
+  assertSource(job, before);
+  const result = await packBytes(job, descriptor);
+  assertUnchanged(job, before, fstatSync(descriptor, { bigint: true }), result.sizeBytes);
+  const wanted = job.expected?.sha256;
+  if (wanted !== undefined && wanted !== result.sha256)
+    throw new Stop('checksum_mismatch', `${job.source} is not what was recorded`, { path: job.source });
+  return result;
 }
 
 async function packBytes(job: PackJob, descriptor: number): Promise<PackResult> {
@@ -233,17 +233,27 @@ const reusableOnly = (place: ChunkPlace | null): ChunkPlace | null =>
 
 async function packBatch(jobs: readonly PackJob[]): Promise<FromThread> {
   const results: PackResult[] = [];
-  for (const job of jobs) {
-    try {
-      results.push(await packFile(job));
-    } catch (error) {
-      const translated = translateErrno(error, { path: job.source });
-      if (!(translated instanceof Stop)) throw translated;
-      return { stop: { code: translated.code, message: translated.message, details: translated.details } };
+  const opened: { readonly job: PackJob; readonly descriptor: number }[] = [];
+  let path = '';
+  try {
+    // All of them first: the disk has work while the first ones are packed
+    for (const job of jobs) {
+      path = job.source;
+      opened.push({ job, descriptor: openSourceAhead(job) });
     }
-    if (job.kind === 'file') Atomics.add(counters, 1, 1n);
+    for (const { job, descriptor } of opened) {
+      path = job.source;
+      results.push(await packFile(job, descriptor));
+      if (job.kind === 'file') Atomics.add(counters, 1, 1n);
+    }
+    return { results };
+  } catch (error) {
+    const translated = translateErrno(error, { path });
+    if (!(translated instanceof Stop)) throw translated;
+    return { stop: { code: translated.code, message: translated.message, details: translated.details } };
+  } finally {
+    for (const { descriptor } of opened) closeSync(descriptor);
   }
-  return { results };
 }
 
 port.on('message', (message: ToThread) => {
