@@ -3,10 +3,12 @@
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { appendAudit } from '../control/audit.js';
 import { resolveBackup } from '../control/backup-source.js';
 import { withControlDatabase } from '../control/control-database.js';
 import type { RollbackPoint } from '../control/control-database.js';
 import { assertAsNoted } from '../control/noted-stores.js';
+import { critical } from '../control/lock.js';
 import { definitionDigest, keepPlan, keptPlan, planDigest } from '../control/plans.js';
 import { assertPointKept, resolveRollbackPoint } from '../control/rollback-points.js';
 import { assertFilesystems } from '../control/store-room.js';
@@ -89,13 +91,38 @@ export const planUnderLock = (dependencies: ActivityDependencies) =>
     const { present, facts } = await planNow({ ...input.order, source: exactSource(accepted) }, context);
     assertPlanHolds(accepted, present, facts);
     if (context.room.definition.hooks.detach === undefined) await assertStoreNotInUse(context.room, false);
+    await auditAdoption(input, context, { plan: accepted, digest });
     return { plan: accepted, digest };
   });
+
+/** Whoever reads the log learns whose word a store was restored on, and who took it. */
+async function auditAdoption(
+  { grant, order }: GrantedInput & { readonly order: RestoreOrder },
+  { room }: StepContext,
+  { plan: { source }, digest }: Planned,
+): Promise<void> {
+  const { adopted, path, sha256 } = source;
+  if (adopted === undefined) return;
+  await critical(room, grant, (database) =>
+    appendAudit(database, 'signer adopted', grant.operation, {
+      ...adopted,
+      backup: path,
+      sha256,
+      plan: digest,
+      requestedBy: order.requestedBy,
+    }),
+  );
+}
 
 /** `latest` may be another one by now: what was approved is what is looked at. */
 function exactSource({ source }: RestorePlan): PlanOrder['source'] {
   if (source.kind === 'rollback') return { kind: 'rollback', point: source.id };
-  return { kind: 'backup', backup: source.path, ...(source.store !== undefined && { from: source.store }) };
+  return {
+    kind: 'backup',
+    backup: source.path,
+    ...(source.store !== undefined && { from: source.store }),
+    ...(source.adopted !== undefined && { adopt: source.adopted.signer }),
+  };
 }
 
 async function planNow(
@@ -151,10 +178,10 @@ function hooksOf({ definition: { hooks } }: StoreRoom, { kind }: PlanOrder['sour
 async function lookAtBackup(
   room: StoreRoom,
   context: StepContext,
-  { backup, from }: Extract<PlanOrder['source'], { kind: 'backup' }>,
+  { backup, from, adopt }: Extract<PlanOrder['source'], { kind: 'backup' }>,
 ): Promise<Looked> {
   const expected = from ?? room.definition.store;
-  const artefact = await resolveBackup(context.dependencies, room.definition, expected, backup);
+  const artefact = await resolveBackup(context.dependencies, room.definition, expected, backup, adopt);
   const { manifest } = artefact;
   if (manifest.store !== expected)
     throw new Stop('store_differs', `the backup is of store ${manifest.store}`, {
@@ -175,6 +202,7 @@ async function lookAtBackup(
       createdAt: manifest.createdAt,
       ...(isAnothers && { store: manifest.store }),
       host: manifest.host,
+      ...(artefact.adopted !== undefined && { adopted: artefact.adopted }),
       sha256: artefact.manifestSha256,
       files: files.length,
       sizeBytes: files.reduce((sum, entry) => sum + entry.sizeBytes, 0),

@@ -14,7 +14,7 @@ export async function readPlannedBackup(
   { dependencies }: Pick<StepContext, 'dependencies'>,
   { source }: RestorePlan,
 ): Promise<BackupSource> {
-  const artefact = await openBackup(dependencies, source.path);
+  const artefact = await openBackup(dependencies, source.path, source.adopted?.signer);
   if (artefact.manifestSha256 !== source.sha256) {
     throw new Stop('checksum_mismatch', 'the manifest is not the one that was planned for', {
       path: source.path,

@@ -7,7 +7,7 @@ import { Stop } from '../domain/stop.js';
 import type { StopDetails } from '../domain/stop.js';
 import { confirm } from './approve.js';
 import { isElsewhere, localDefinitions, operationOptions, outputOf, withHoldfast } from './command.js';
-import { confirmLine, describePlan } from './commands/plan.js';
+import { confirmLine, describePlan, signerLines } from './commands/plan.js';
 import { follow } from './follow.js';
 import { formatBytes, formatCount, formatSteps, stepLines } from './output.js';
 
@@ -74,6 +74,7 @@ function describeReport(report: RestoreReport): string[] {
     `${report.protocol} of store ${report.store} done`,
     `  holds     ${formatCount(report.files, 'file')}, ${formatBytes(report.sizeBytes)}`,
     `  former    state kept as rollback point ${report.rollbackPoint}; back to it: \`holdfast rollback ${report.store}\``,
+    ...signerLines(report.adopted, '  signer    '),
     ...keptLines(report),
     `  epoch     ${report.epoch.id} (${report.epoch.counter})`,
     `  took      ${formatSteps(report.steps)}`,

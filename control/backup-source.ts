@@ -6,6 +6,8 @@ import type { Artefact } from '../artefacts/artefact.js';
 import { resolveArtefact } from '../artefacts/catalogue.js';
 import type { CatalogueEntry } from '../artefacts/catalogue.js';
 import { numberOf } from '../artefacts/names.js';
+import { isAdoptable } from '../domain/adoption.js';
+import type { Adopted } from '../domain/adoption.js';
 import { backupPlace } from '../domain/backup-place.js';
 import { timeOfReference } from '../domain/backup-reference.js';
 import type { ReferenceTime } from '../domain/backup-reference.js';
@@ -28,6 +30,8 @@ export interface BackupSource {
   readonly manifest: Manifest;
   /** What plans, reports and witnesses bind it by: of manifest.json, or of the envelope; lower-case hex. */
   readonly manifestSha256: string;
+  /** Who signed it, where its vault doesn't believe it; absent where it does, and where nothing is signed. */
+  readonly adopted?: Adopted;
   /** That everything is there, by names, kinds and sizes. @throws Stop file_missing and the like; vault_object_missing */
   assertWhole(): Promise<void>;
   /**
@@ -59,24 +63,34 @@ export interface BackupView extends Pick<BackupSource, 'path' | 'manifestSha256'
 
 /**
  * The backup at a path that a plan or a report names.
+ * @param adopt key that the plan adopts; that it was allowed since it was planned harms nothing
  * @throws Stop of readArtefact, and of a vault
  */
-export async function openBackup(host: HostDirectories, path: string): Promise<BackupSource> {
-  return sourceOf(host, await placeAt(path));
+export async function openBackup(host: HostDirectories, path: string, adopt?: string): Promise<BackupSource> {
+  return sourceOf(host, await placeAt(path), adopt);
 }
 
 /**
  * The backup of `store` that a person names, where the definition sends backups: an id, name or number, a unique prefix of
  * one, `latest`, `at:<RFC 3339>` (the newest that shows no later state), or the path of an artefact.
- * @throws Stop artefact_missing, ambiguous_intent, usage for a time that is none, and those of openBackup
+ * @param adopt fingerprint of the key that signed it, where its vault does not believe that key
+ * @throws Stop artefact_missing, ambiguous_intent, usage for a time that is none, and those of openBackup;
+ * adoption_not_needed where nobody doubts who signed it, and where nothing is signed
  */
 export async function resolveBackup(
   host: HostDirectories,
   definition: StoreDefinition,
   store: string,
   reference: string,
+  adopt?: string,
 ): Promise<BackupSource> {
-  return sourceOf(host, await locate(host, definition, store, reference));
+  const source = await sourceOf(host, await locate(host, definition, { store, reference, adopt }), adopt);
+  if (adopt === undefined || source.adopted !== undefined) return source;
+  const why = parseVaultReference(source.path) === null ? 'is in a directory, where nothing is signed' : 'is believed';
+  throw new Stop('adoption_not_needed', `the backup ${why}: there is nobody to adopt`, {
+    backup: source.path,
+    adopt,
+  });
 }
 
 /** To look into. @throws Stop of resolveBackup */
@@ -86,36 +100,41 @@ export async function viewBackup(
   store: string,
   reference: string,
 ): Promise<BackupView> {
-  return viewOf(host, await locate(host, definition, store, reference));
+  return viewOf(host, await locate(host, definition, { store, reference }));
 }
 
 type Located = Artefact | VaultReference;
 
 const isArtefact = (located: Located): located is Artefact => 'manifest' in located;
 
-async function sourceOf(host: HostDirectories, located: Located): Promise<BackupSource> {
-  return isArtefact(located) ? artefactSource(located) : openVaultBackup(host, located);
+async function sourceOf(host: HostDirectories, located: Located, adopt?: string): Promise<BackupSource> {
+  return isArtefact(located) ? artefactSource(located) : openVaultBackup(host, located, adopt);
 }
 
-async function viewOf(host: HostDirectories, located: Located): Promise<BackupView> {
-  return isArtefact(located) ? artefactView(located) : viewVaultBackup(host, located);
+async function viewOf(host: HostDirectories, located: Located, adopt?: string): Promise<BackupView> {
+  return isArtefact(located) ? artefactView(located) : viewVaultBackup(host, located, adopt);
 }
 
 async function placeAt(path: string): Promise<Located> {
   return parseVaultReference(path) ?? readArtefact(path);
 }
 
+interface Wanted {
+  readonly store: string;
+  readonly reference: string;
+  readonly adopt?: string | undefined;
+}
+
 async function locate(
   host: HostDirectories,
   definition: StoreDefinition,
-  store: string,
-  reference: string,
+  { store, reference, adopt }: Wanted,
 ): Promise<Located> {
   if (isAbsolute(reference) || parseVaultReference(reference) !== null) return placeAt(reference);
   const at = timeOfReference(reference);
-  if (at !== null) return locateAt(host, definition, store, at);
+  if (at !== null) return locateAt(host, definition, { store, adopt }, at);
   const place = backupPlace(definition);
-  if ('vault' in place) return locateVaultBackup(host, place.vault, store, reference);
+  if ('vault' in place) return locateVaultBackup(host, place.vault, store, reference, adopt);
   return resolveArtefact(place.directory, store, reference);
 }
 
@@ -126,14 +145,15 @@ async function locate(
 async function locateAt(
   host: HostDirectories,
   definition: StoreDefinition,
-  store: string,
+  { store, adopt }: Omit<Wanted, 'reference'>,
   { text, millis }: ReferenceTime,
 ): Promise<Located> {
   for (const { path, stop } of notLater(await listBackups(host, definition, store), millis)) {
-    if (stop !== undefined) throw new Stop(stop.code, stop.message, { path, at: text });
+    const isForAdoption = stop !== undefined && adopt !== undefined && isAdoptable(stop.code);
+    if (stop !== undefined && !isForAdoption) throw new Stop(stop.code, stop.message, { path, at: text });
     const located = await placeAt(path);
     // It was begun before; what it shows is what was there at its instant
-    const { head } = await viewOf(host, located);
+    const { head } = await viewOf(host, located, adopt);
     if (Date.parse(head.cut.instant) <= millis) return located;
   }
   throw new Stop('artefact_missing', `no backup of ${store} is as old as ${text}`, { store, at: text });

@@ -1,6 +1,7 @@
 // A backup in a vault, as the steps that read backups see it (backup-source.ts).
 import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import type { Adopted } from '../domain/adoption.js';
 import { MANIFEST_FORMAT } from '../domain/manifest.js';
 import type { FileEntry, Manifest, ManifestDatabase, ManifestEntry } from '../domain/manifest.js';
 import { Stop } from '../domain/stop.js';
@@ -26,26 +27,36 @@ export async function locateVaultBackup(
   vault: string,
   store: string,
   reference: string,
+  adopt?: string,
 ): Promise<VaultReference> {
   const room = await openVaultRoom(host, vault);
-  const number = await findInVault(room.vault, store, reference, { now: now(), known: await room.seen.head(store) });
+  const known = await room.seen.head(store);
+  const number = await findInVault(room.vault, store, reference, { now: now(), known, adopt });
   return { vault, store, number };
 }
 
-/** An envelope that is believed, and what opens the rest. */
+/** An envelope that is believed, or adopted, and what opens the rest. */
 interface Sealed {
   readonly vaultRoom: VaultRoom;
   readonly envelope: Envelope;
   readonly sha256: string;
+  readonly adopted: Adopted | null;
   readonly identities: readonly string[];
+}
+
+interface Opening {
+  /** Of the vault's keys, where they are known. */
+  readonly identities?: readonly string[];
+  /** As readEnvelope has it. */
+  readonly adopt?: string | undefined;
 }
 
 async function openSealed(
   vaultRoom: VaultRoom,
-  reference: VaultReference,
-  identities?: readonly string[],
+  { store, number }: VaultReference,
+  { identities, adopt }: Opening,
 ): Promise<Sealed> {
-  const believed = await readEnvelope(vaultRoom.vault, reference.store, reference.number, { now: now() });
+  const believed = await readEnvelope(vaultRoom.vault, store, number, { now: now(), adopt });
   return { vaultRoom, ...believed, identities: identities ?? (await identitiesOf(vaultRoom)) };
 }
 
@@ -53,8 +64,12 @@ async function openSealed(
  * To look into, without its whole manifest in memory.
  * @throws Stop of openVaultBackup
  */
-export async function viewVaultBackup(host: HostDirectories, reference: VaultReference): Promise<BackupView> {
-  const sealed = await openSealed(await openVaultRoom(host, reference.vault), reference);
+export async function viewVaultBackup(
+  host: HostDirectories,
+  reference: VaultReference,
+  adopt?: string,
+): Promise<BackupView> {
+  const sealed = await openSealed(await openVaultRoom(host, reference.vault), reference, { adopt });
   return {
     path: vaultReference(reference),
     manifestSha256: sealed.sha256,
@@ -70,19 +85,23 @@ async function firstLineOf(sealed: Sealed): Promise<VaultBackupLine> {
 }
 
 /** @throws Stop of openVaultRoom, readEnvelope, readManifest; identity_missing, vault_sealed */
-export async function openVaultBackup(host: HostDirectories, reference: VaultReference): Promise<BackupSource> {
-  return sourceOf(host, await openVaultRoom(host, reference.vault), reference);
+export async function openVaultBackup(
+  host: HostDirectories,
+  reference: VaultReference,
+  adopt?: string,
+): Promise<BackupSource> {
+  return sourceOf(host, await openVaultRoom(host, reference.vault), reference, { adopt });
 }
 
-/** As openVaultBackup, of a vault that is open; `identities` are those of its keys, where they are known. */
+/** As openVaultBackup, of a vault that is open. */
 export async function sourceOf(
   host: HostDirectories,
   vaultRoom: VaultRoom,
   reference: VaultReference,
-  identities?: readonly string[],
+  opening: Opening = {},
 ): Promise<BackupSource> {
-  const sealed = await openSealed(vaultRoom, reference, identities);
-  const { envelope, sha256 } = sealed;
+  const sealed = await openSealed(vaultRoom, reference, opening);
+  const { envelope, sha256, adopted } = sealed;
   const { packs } = envelope;
   const { place } = vaultRoom.vault;
   const manifest = await manifestOf(sealed);
@@ -90,6 +109,7 @@ export async function sourceOf(
     path: vaultReference(reference),
     manifest,
     manifestSha256: sha256,
+    ...(adopted !== null && { adopted }),
     async assertWhole() {
       for (const fact of packs) {
         const name = OBJECTS.pack(fact.sha256);

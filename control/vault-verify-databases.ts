@@ -41,7 +41,7 @@ export async function verifyVaultDatabases(
   const checked = new Set<string>();
   let count = 0;
   for (const { number, sha256 } of heads) {
-    const source = await sourceOf(host, vaultRoom, { vault, store, number }, identities);
+    const source = await sourceOf(host, vaultRoom, { vault, store, number }, { identities });
     if (source.manifestSha256 !== sha256) throw changed(store);
     const databases = source.manifest.entries.filter(
       (entry): entry is FileEntry => entry.type === 'database' && !checked.has(checkOf(entry)),

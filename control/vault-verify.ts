@@ -263,7 +263,7 @@ class Check {
   async #open(number: number, backupId: string, identities: readonly string[]): Promise<BackupSource | null> {
     const { store } = this.#verification;
     try {
-      return await sourceOf(this.#host, this.#vaultRoom, this.#backup(number), identities);
+      return await sourceOf(this.#host, this.#vaultRoom, this.#backup(number), { identities });
     } catch (error) {
       if (!(error instanceof Stop) || (error.code !== 'vault_invalid' && error.code !== 'path_unsafe')) throw error;
       this.damage.add(objectOf(error, OBJECTS.manifest(store, number, backupId)), error);

@@ -1,5 +1,7 @@
 // The plan of a restore or rollback: a function of source, target and policy. Its digest is what people approve;
 // the execution plans again under the lock and must not exceed it. The same facts give the same plan (F-2, F-29).
+import { adoptedInWords } from './adoption.js';
+import type { Adopted } from './adoption.js';
 import { canonicalJson } from './canonical.js';
 import { foreignKeysInWords } from './foreign-keys.js';
 import type { ForeignKeysSum } from './foreign-keys.js';
@@ -58,6 +60,8 @@ export interface RestorePlan {
     readonly store?: string;
     /** Where it was made: a store of the same name on another host is another store, or this one's predecessor. */
     readonly host: string;
+    /** Who signed it, where its vault does not believe it, and a person does; absent where nobody had to. */
+    readonly adopted?: Adopted;
     /** sha256 of manifest.json, or of the record of the rollback point. */
     readonly sha256: string;
     readonly files: number;
@@ -134,6 +138,7 @@ export function planSentence(plan: Omit<RestorePlan, 'sentence' | 'format'>): st
   const { bounds, source } = plan;
   const kind = source.kind === 'backup' ? 'backup' : 'rollback point';
   const where = source.host === plan.host ? '' : `, made on another host, ${JSON.stringify(source.host)}`;
+  const signed = source.adopted === undefined ? '' : `, ${adoptedInWords(source.adopted)}`;
   const what = `${kind} ${source.id} of ${source.createdAt}${where}`;
   const losses = [
     `tables shrink by at most ${bounds.rowsFewerMax} rows in all`,
@@ -156,8 +161,8 @@ export function planSentence(plan: Omit<RestorePlan, 'sentence' | 'format'>): st
   }
   const roots = plan.roots.map((root) => `${root.path} (${root.mode})`).join(', ');
   if (source.store !== undefined)
-    return `Make store ${plan.store} on ${plan.host}, at ${roots}, anew from ${what} of store ${source.store}: a store of its own, whose sequences go on from that backup, whatever ${source.store} has given out since.`;
-  return `Replace store ${plan.store} on ${plan.host}, at ${roots}, by ${what}: ${losses.join('; ')}. The present state is kept as a rollback point${keepInWords(plan.keep)}.`;
+    return `Make store ${plan.store} on ${plan.host}, at ${roots}, anew from ${what} of store ${source.store}${signed}: a store of its own, whose sequences go on from that backup, whatever ${source.store} has given out since.`;
+  return `Replace store ${plan.store} on ${plan.host}, at ${roots}, by ${what}${signed}: ${losses.join('; ')}. The present state is kept as a rollback point${keepInWords(plan.keep)}.`;
 }
 
 function keepInWords(keep: RestorePlan['keep']): string {

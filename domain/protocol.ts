@@ -1,5 +1,6 @@
 // Orders, grants, progress and reports: what goes into a protocol and what comes out. All of it is small: ids,
 // digests, counts and paths of directories, never lists of files (DESIGN "Workflows": history stays bounded).
+import type { Adopted } from './adoption.js';
 import { SCHEDULED_PROTOCOLS } from './definition.js';
 import type { Confirmation, ScheduledProtocol } from './definition.js';
 import type { ForeignKeysSum } from './foreign-keys.js';
@@ -33,6 +34,7 @@ export type RestoreSource =
       readonly kind: 'backup';
       /** Id, name or number, unique prefix, `latest`, or the path of an artefact. */ readonly backup: string;
       /** The store that the backup is of, where it is to be restored as a new one (SM-4). */ readonly from?: string;
+      /** Fingerprint of the key that signed it, where its vault does not believe that key (SM-12). */ readonly adopt?: string;
     }
   | { readonly kind: 'rollback'; /** Id of a rollback point, or `latest`. */ readonly point: string };
 
@@ -156,6 +158,8 @@ export interface RestoreReport {
   /** Backup of the state that was replaced, where the definition asks for one; null: that state could not be backed up. */
   readonly kept?: string | null;
   readonly notKeptBecause?: StopCode | null;
+  /** Who signed what was restored, where its vault did not believe it; absent where it did, and for a rollback. */
+  readonly adopted?: Adopted;
   readonly epoch: Epoch;
   readonly sizeBytes: number;
   readonly files: number;

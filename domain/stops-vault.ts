@@ -5,6 +5,12 @@ const NOTHING_CHANGED = 'the live store and the vault are as they were';
 const NOTHING_READ = 'nothing was restored from it, and the vault is as it was';
 
 export const VAULT_STOPS = {
+  adoption_not_needed: {
+    title: 'a signer is to be adopted where nobody doubts one',
+    exit: 64,
+    safe: 'nothing was started',
+    remedy: 'leave --adopt out: it is for one backup that is refused for its signer, and for no other',
+  },
   vault_missing: {
     title: 'there is no vault at the place',
     exit: 65,
@@ -100,19 +106,21 @@ export const VAULT_STOPS = {
     title: 'the signature is by a key that is not trusted for it',
     exit: 77,
     safe: NOTHING_READ,
-    remedy: 'check whose key it is; the admin key adds it to allowed_signers, or adopt the vault explicitly',
+    remedy:
+      'check whose key it is; the admin key adds it to allowed_signers, or --adopt believes it for this one backup',
   },
   signer_revoked: {
     title: 'the signature is by a key that was revoked',
     exit: 77,
     safe: NOTHING_READ,
-    remedy: 'use a backup that was verified before the key was revoked',
+    remedy: 'use a backup that was verified before the key was revoked; --adopt believes the key for this one backup',
   },
   signer_expired: {
     title: 'the signature is by a key that has expired',
     exit: 77,
     safe: NOTHING_READ,
-    remedy: 'renew the key in allowed_signers, or use a backup that was verified before it expired',
+    remedy:
+      'renew the key in allowed_signers, or use a backup that was verified before; --adopt believes the key for this one backup',
   },
   vault_sealed: {
     title: 'no identity opens what is sealed',
@@ -136,7 +144,7 @@ export const VAULT_STOPS = {
     title: 'it is another vault than this host was given',
     exit: 78,
     safe: NOTHING_CHANGED,
-    remedy: 'check location, id and admin in the vault settings; a foreign vault is adopted explicitly',
+    remedy: 'check location, id and admin in the vault settings; `holdfast keys adopt` is for a foreign vault',
   },
   vault_newer: {
     title: 'the vault has a format that this version does not know',

@@ -25,7 +25,7 @@ export async function findInVault(
       reference,
     });
   if (reference === 'latest') {
-    const head = await readHead(open, store, { known: reading.known ?? null, now: reading.now });
+    const head = await readHead(open, store, { ...reading, known: reading.known ?? null });
     if (head === null) throw missing();
     return head.number;
   }

@@ -1,11 +1,13 @@
 // Envelopes: a backup exists when its envelope does. They are committed by one exclusive creation, read as a chain, and
 // believed by who signed them, or by who verified them before that key was given up. docs/vault-format.md "Envelope",
 // "Signatures and roles", "Reading" 3.
+import type { Adopted } from '../domain/adoption.js';
 import { isStoreName } from '../domain/protocol.js';
 import { objectBytes, parseEnvelope, parseVerified } from '../domain/schema/vault.js';
 import { Stop } from '../domain/stop.js';
 import { NAMESPACES, numberOfText, OBJECTS, VERIFIED_FORMAT } from '../domain/vault.js';
 import type { Envelope, Verified } from '../domain/vault.js';
+import { adoptionOf } from './adoption.js';
 import {
   judgeSignature,
   notBelieved,
@@ -67,6 +69,8 @@ export interface ReadEnvelopes {
   readonly now: string;
   /** Newest backup of the store that this host knows: its own, or what it restored or verified. */
   readonly known?: Head | null;
+  /** Fingerprint of a key that a person vouches for, for the one envelope that is asked for; chains know no such thing. */
+  readonly adopt?: string | undefined;
 }
 
 /** Stores that have backups, sorted. `stop` where something else is there, vault_object_foreign. */
@@ -159,22 +163,24 @@ function absent(store: string, number: number, to: number): ChainEntry {
 
 /**
  * One envelope, believed by itself; whether it follows the one before, its chain says.
+ * @param reading `adopt`: fingerprint of a key that is believed for this one, whatever the trust says of it
+ * @returns `adopted` null: the trust believes it
  * @throws Stop artefact_missing where there is none; those of an entry but chain_broken; io_error, permission_denied
  */
 export async function readEnvelope(
   open: OpenVault,
   store: string,
   number: number,
-  { now }: Pick<ReadEnvelopes, 'now'>,
-): Promise<{ readonly envelope: Envelope; readonly sha256: string }> {
+  { now, adopt }: Pick<ReadEnvelopes, 'now' | 'adopt'>,
+): Promise<{ readonly envelope: Envelope; readonly sha256: string; readonly adopted: Adopted | null }> {
   const entry = await readEntry(open, store, number, now);
   if (entry === null) throw new Stop('artefact_missing', `there is no backup ${number} of ${store}`, { store, number });
-  if (entry.stop !== null) throw entry.stop;
+  const adopted = adoptionOf(entry, store, adopt);
   const name = OBJECTS.envelope(store, number);
   const bytes = await open.place.read(name, ENVELOPE_BYTES_MAX);
   const sha256 = sha256Of(bytes);
   if (sha256 !== entry.sha256) throw new Stop('vault_invalid', `${name} changed while it was read`, { object: name });
-  return { envelope: parseEnvelope(name, bytes), sha256 };
+  return { envelope: parseEnvelope(name, bytes), sha256, adopted };
 }
 
 /** What is wrong with the vault's bytes, as against what hinders us from reading them. */

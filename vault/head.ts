@@ -14,6 +14,8 @@ export interface HeadReading {
   readonly now: string;
   /** For the backup that is to follow it: that whoever signed it is not believed any more is no reason to make none. */
   readonly toFollow?: boolean;
+  /** As readEnvelope has it. */
+  readonly adopt?: string | undefined;
 }
 
 /**
@@ -23,14 +25,14 @@ export interface HeadReading {
 export async function readHead(
   open: OpenVault,
   store: string,
-  { known, now, toFollow = false }: HeadReading,
+  { known, now, toFollow = false, adopt }: HeadReading,
 ): Promise<(Head & { readonly envelope: Envelope }) | null> {
   const numbers = (await open.place.children(OBJECTS.backups(store))).map((name) => numberOfText(name) ?? 0);
   // Numbers whose envelope is not there (yet) hold what somebody else is writing, or has left
   for (const number of numbers.toSorted((left, right) => right - left)) {
     if (number === 0 || (await open.place.sizeOf(OBJECTS.envelope(store, number))) === null) continue;
     const read = toFollow ? readSignedEnvelope : readEnvelope;
-    const { envelope, sha256 } = await read(open, store, number, { now });
+    const { envelope, sha256 } = await read(open, store, number, { now, adopt });
     if (known !== null && !(await isThere(open, store, known))) throw vanished(open, store, known);
     return { number, sha256, envelope };
   }

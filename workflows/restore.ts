@@ -40,6 +40,7 @@ export async function restore(order: RestoreOrder): Promise<RestoreReport> {
         planDigest: digest,
         rollbackPoint,
         ...kept,
+        ...(plan.source.adopted !== undefined && { adopted: plan.source.adopted }),
         epoch,
         ...staged,
         steps: run.times(),

@@ -1,12 +1,10 @@
-// holdfast keys init|list|allow|revoke|publish|abandon|rewrap|kit: a vault's keys, and whom it believes.
+// holdfast keys init|adopt|list|allow|revoke|publish|abandon|rewrap|kit: a vault's keys, and whom it believes.
 import type { Command } from 'commander';
-import { NAMESPACES } from '../../domain/vault.js';
-import type { Role } from '../../domain/vault.js';
-import type { Signer } from '../../vault/signers.js';
 import { Stop } from '../../domain/stop.js';
 import { describeCommand, outputOf } from '../command.js';
 import { openNamedVault } from '../open-vault.js';
-import { table } from '../output.js';
+import { signerFacts, signerTable } from '../render-signers.js';
+import { ADOPT_VAULT, adoptKeysCommand } from './keys-adopt.js';
 import { collect, INIT, initKeysCommand } from './keys-init.js';
 import { abandonCommand, ALLOW, allowCommand, publishCommand, REVOKE, revokeCommand } from './keys-trust.js';
 
@@ -19,10 +17,11 @@ export function keysCommand(): Command {
   return describeCommand({
     name: 'keys',
     summary: 'make a vault, say who may write into it and who may read it, and print the recovery kit',
-    examples: [INIT, LIST, ALLOW, REVOKE, REWRAP, KIT],
+    examples: [INIT, ADOPT_VAULT, LIST, ALLOW, REVOKE, REWRAP, KIT],
     exits: [65, 73, 74, 75, 77, 78],
   })
     .addCommand(initKeysCommand())
+    .addCommand(adoptKeysCommand())
     .addCommand(listCommand())
     .addCommand(allowCommand())
     .addCommand(revokeCommand())
@@ -44,18 +43,7 @@ function listCommand(): Command {
     .action(async (name: string, _options: object, command: Command) => {
       const { settings, open } = await openNamedVault(command, name);
       const { signers, keys, number, createdAt } = open.trust;
-      const facts = signers.signers.map((signer) => ({
-        principal: signer.principal,
-        roles: rolesOf(signer),
-        key: signer.fingerprint,
-        validAfter: signer.validAfter,
-        validBefore: signer.validBefore,
-        isRevoked: signers.revoked.has(signer.fingerprint),
-      }));
-      const rows = facts.map(({ principal, roles, key, validBefore, isRevoked }) => {
-        const until = validBefore === null ? '' : `until ${validBefore}`;
-        return [principal, roles.join(', '), key, isRevoked ? 'revoked' : until];
-      });
+      const facts = signerFacts(signers);
       outputOf(command).result(
         {
           vault: settings.vault,
@@ -73,15 +61,10 @@ function listCommand(): Command {
           `  admin      ${settings.admin}`,
           `  trust      ${number}, of ${createdAt}`,
           ...keys.map((key) => `  key ${key.number}      ${key.recipient}`),
-          ...table([['who', 'may', 'with the key', ''], ...rows]).map((line) => line.trimEnd()),
+          ...signerTable(facts),
         ],
       );
     });
-}
-
-function rolesOf({ namespaces }: Signer): readonly string[] {
-  const roles = Object.keys(NAMESPACES) as readonly Role[];
-  return namespaces.map((namespace) => roles.find((role) => NAMESPACES[role] === namespace) ?? namespace);
 }
 
 function rewrapCommand(): Command {

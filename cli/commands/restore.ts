@@ -1,14 +1,10 @@
 // holdfast restore STORE BACKUP --confirm DIGEST
 import type { Command } from 'commander';
-import { AT_FLAGS, AT_TEXT, BACKUP_TEXT, backupOf } from '../backup-argument.js';
-import type { AtOption } from '../backup-argument.js';
+import { ADOPT, AT_FLAGS, AT_TEXT, BACKUP_TEXT, backupSource, FROM } from '../backup-argument.js';
+import type { SourceOptions } from '../backup-argument.js';
 import { describeCommand } from '../command.js';
 import { replace } from '../replace.js';
 import type { ReplaceOptions } from '../replace.js';
-
-interface RestoreOptions extends ReplaceOptions, AtOption {
-  readonly from?: string;
-}
 
 export function restoreCommand(): Command {
   return describeCommand({
@@ -19,6 +15,7 @@ export function restoreCommand(): Command {
       'holdfast restore shop latest --confirm 6f0c…    # carries out that plan',
       'holdfast restore shop --at 2026-11-21T10:00:00Z',
       'holdfast restore shop2 latest --from shop    # as a new store',
+      'holdfast restore shop 42 --adopt SHA256:…    # the vault refuses that key',
     ],
     exits: [65, 69, 73, 74, 75, 77, 78],
   })
@@ -26,18 +23,10 @@ export function restoreCommand(): Command {
     .argument('[backup]', BACKUP_TEXT)
     .option(AT_FLAGS, AT_TEXT)
     .option('--confirm <digest>', 'digest of the plan that you have read')
-    .option('--from <store>', 'the backup is of that store, and this one is new')
+    .option(...FROM)
+    .option(...ADOPT)
     .option('--operation <uuid>', 'id of the operation: the same id never runs twice')
-    .action((store: string, backup: string | undefined, { from, at, ...options }: RestoreOptions, command: Command) =>
-      replace(
-        store,
-        {
-          kind: 'backup',
-          backup: backupOf(backup, at === undefined ? {} : { at }),
-          ...(from !== undefined && { from }),
-        },
-        options,
-        command,
-      ),
+    .action((store: string, backup: string | undefined, options: ReplaceOptions & SourceOptions, command: Command) =>
+      replace(store, backupSource(backup, options), options, command),
     );
 }

@@ -1,6 +1,7 @@
 // The zod schemas of orders: the first activity of a protocol parses its input, because orders also come as JSON that
 // a person or a program wrote for `temporal workflow start`.
 import { z } from 'zod';
+import { ADOPTABLE, FINGERPRINT } from '../adoption.js';
 import { LIMITS } from '../limits.js';
 import { isStoreName } from '../protocol.js';
 import type { PlanOrder, RestoreSource } from '../protocol.js';
@@ -17,6 +18,7 @@ export const sourceSchema = z.discriminatedUnion('kind', [
     kind: z.literal('backup'),
     backup: z.string().min(1).max(4096),
     from: z.exactOptional(z.string().refine(isStoreName)),
+    adopt: z.exactOptional(z.string().regex(FINGERPRINT)),
   }),
   z.strictObject({ kind: z.literal('rollback'), point: z.string().min(1).max(64) }),
 ]) satisfies z.ZodType<RestoreSource, unknown>;
@@ -43,6 +45,7 @@ export const planSchema = z.strictObject({
     createdAt: z.string(),
     store: z.exactOptional(z.string()),
     host: z.string(),
+    adopted: z.exactOptional(z.strictObject({ signer: z.string().regex(FINGERPRINT), reason: z.enum(ADOPTABLE) })),
     sha256,
     files: count,
     sizeBytes: count,

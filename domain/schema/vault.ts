@@ -2,6 +2,7 @@
 // come from outside: they are parsed strictly, and must be the canonical bytes, so that nothing can be read in two ways.
 import { isAbsolute } from 'node:path/posix';
 import { z } from 'zod';
+import { FINGERPRINT } from '../adoption.js';
 import { canonicalJson } from '../canonical.js';
 import { isStoreName } from '../protocol.js';
 import { Stop } from '../stop.js';
@@ -17,9 +18,7 @@ const number = z.number().int().min(1);
 const uuid = z.uuid().regex(/^[0-9a-f-]+$/, 'must be in lower case');
 const instant = z.iso.datetime();
 const store = z.string().refine(isStoreName, 'must be a store id');
-const fingerprint = z
-  .string()
-  .regex(/^SHA256:[A-Za-z0-9+/]{43}$/, 'must be a fingerprint as `ssh-keygen -l` prints it: SHA256:…');
+const fingerprint = z.string().regex(FINGERPRINT, 'must be a fingerprint as `ssh-keygen -l` prints it: SHA256:…');
 const recipient = z.string().regex(/^age1[02-9ac-hj-np-z]{58}$/);
 const object = z.strictObject({ sha256, sizeBytes: count });
 const place = { root: z.string(), path: z.string() };

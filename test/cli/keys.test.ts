@@ -101,6 +101,75 @@ describe('keys init', () => {
   });
 });
 
+describe('keys adopt', () => {
+  /** The vault of one room, and a host that knows nothing of it. */
+  async function makeTwoRooms() {
+    const [room, other] = [await makeVaultRoom(), makeRoom()];
+    const { vault } = (await opened(room)).description;
+    const adopt = (changed: Readonly<Record<string, string>> = {}, ...argv: readonly string[]) => {
+      const given = { directory: room.vault, vault, admin: fingerprintOf(room.admin.publicKey), ...changed };
+      const options = Object.entries(given).flatMap(([name, value]) => [`--${name}`, value]);
+      return other.keys('adopt', 'theirs', ...options, ...argv);
+    };
+    return { room, other, vault, adopt, settings: join(other.definitions, 'vaults/theirs.yaml') };
+  }
+
+  test('knows the vault from now on, and says whom it believes', async () => {
+    const { room, other, vault, adopt } = await makeTwoRooms();
+    const ended = await adopt({}, '--identity-file', room.person.identityFile);
+    expect(ended).toMatchObject({ status: 0 });
+    for (const said of [vault, fingerprintOf(room.admin.publicKey), fingerprintOf(room.host.publicKey), 'web1'])
+      expect(ended.stdout).toContain(said);
+    expect(await loadVaultSettings(other.definitions, 'theirs')).toMatchObject({
+      directory: room.vault,
+      vault,
+      admin: fingerprintOf(room.admin.publicKey),
+      signingKeyFile: null,
+      identityFile: room.person.identityFile,
+    });
+    const { trust } = await opened(room);
+    const seen = seenOf(join(other.directory, 'state/vaults'), vault);
+    expect(await seen.trust()).toEqual({ number: trust.number, sha256: trust.sha256 });
+    expect(jsonLines(await other.keys('list', 'theirs', '--json')).last).toMatchObject({ vault, trust: trust.number });
+    expect(codeOf(await adopt({}, '--json'))).toBe('target_exists');
+  });
+
+  test('takes nothing on first use: another vault, another admin, and what was changed are refused', async () => {
+    const { room, other, adopt, settings } = await makeTwoRooms();
+    const second = await makeVaultRoom();
+    const stranger = makePerson(other.directory, 'stranger');
+    const code = async (changed: Readonly<Record<string, string>>, ...argv: readonly string[]): Promise<unknown> => {
+      const found = codeOf(await adopt(changed, ...argv, '--json'));
+      expect(existsSync(settings)).toBe(false);
+      return found;
+    };
+    expect(await code({ directory: second.vault })).toBe('vault_differs');
+    expect(await code({ vault: '0d7f2c9e-8f0b-4f8e-9b1a-0a4f5b6c7d8e' })).toBe('vault_differs');
+    expect(await code({ admin: fingerprintOf(other.admin.publicKey) })).toBe('vault_differs');
+    expect(await code({ directory: join(other.directory, 'nothing') })).toBe('vault_missing');
+    expect(await code({ vault: 'main' })).toBe('usage');
+    expect(await code({ admin: other.admin.publicKey })).toBe('usage');
+    expect(await code({}, '--identity-file', stranger.identityFile)).toBe('vault_sealed');
+    for (const missing of ['--vault', '--admin']) {
+      const argv = ['--directory', room.vault, '--vault', 'x', '--admin', 'x'];
+      argv.splice(argv.indexOf(missing), 2);
+      expect((await other.keys('adopt', 'theirs', ...argv)).status).toBe(64);
+    }
+    const path = join(room.vault, OBJECTS.trust(1), 'allowed_signers');
+    chmodSync(path, 0o600);
+    writeFileSync(path, readFileSync(path, 'utf8').replace('web1', 'web2'));
+    expect(await code({})).toBe('vault_invalid');
+  });
+
+  test('refuses an older trust than this host has seen of that vault', async () => {
+    const { room, other, vault, adopt } = await makeTwoRooms();
+    const seen = seenOf(join(other.directory, 'state/vaults'), vault);
+    await seen.sawTrust({ number: 2, sha256: 'a'.repeat(64) });
+    expect(codeOf(await adopt({}, '--json'))).toBe('trust_rewound');
+    expect((await opened(room)).trust.number).toBe(1);
+  });
+});
+
 describe('keys list', () => {
   test('says who may do what', async () => {
     const room = await makeVaultRoom();

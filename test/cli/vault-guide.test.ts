@@ -59,12 +59,16 @@ test.skipIf(requires('temporal', 'age', 'jq', 'zstd'))(
     writeFileSync(join(definitionsDirectory, 'shop.yaml'), place(definition, false));
     chmodSync(join(definitionsDirectory, 'shop.yaml'), 0o644);
 
-    let [digest, fingerprint] = ['', ''];
+    let [digest, fingerprint, vault, admin] = ['', '', '', ''];
     let isGone = false;
     for (const { text, isLost } of linesOf()) {
       if (isLost && !isGone) loseStore(directory);
       isGone ||= isLost;
-      const line = place(text, isLost).replace('DIGEST', digest).replace('FINGERPRINT', fingerprint);
+      const line = place(text, isLost)
+        .replace('DIGEST', digest)
+        .replace('FINGERPRINT', fingerprint)
+        .replace(/\bVAULT\b/, vault)
+        .replace(/\bADMIN\b/, admin);
       const env = {
         ...environment,
         PATH: `${programs}:${environment['PATH'] ?? ''}`,
@@ -80,6 +84,8 @@ test.skipIf(requires('temporal', 'age', 'jq', 'zstd'))(
         output: '',
       });
       digest = /digest\W+([0-9a-f]{64})/.exec(stdout + stderr)?.[1] ?? digest;
+      vault = /^vault (\S+) in /m.exec(stdout)?.[1] ?? vault;
+      admin = /^ {2}admin +(SHA256:\S+)$/m.exec(stdout)?.[1] ?? admin;
       fingerprint = /(SHA256:[\w+/]{43})/.exec(stderr)?.[1] ?? fingerprint;
     }
     // Restored to where the definition says, as the vault's definition has it

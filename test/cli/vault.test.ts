@@ -8,6 +8,8 @@ import { TEST_HOST, useEngine } from '../support/engine.js';
 import { requires } from '../support/requires.js';
 import { makeStore } from '../support/store.js';
 import type { TestStore } from '../support/store.js';
+import { fingerprintOf } from '../../vault/signatures.js';
+import { publishTrust } from '../../vault/trust.js';
 import { ChunkIndex } from '../../vault/chunk-index.js';
 import { makeVaultFor } from '../vault/vault-of-engine.js';
 import type { TestVault } from '../vault/vault-of-engine.js';
@@ -155,6 +157,58 @@ describe.skipIf(requires('temporal', 'age'))('a store whose backups go to a vaul
     } finally {
       vault.settle({});
     }
+  });
+
+  test('signed by a key that was revoked is planned and restored with --adopt, by that very key', async () => {
+    const theirs = await makeVaultFor(engine(), 'adopted');
+    const store = makeStore(engine(), 'adopted', { backup: { vault: theirs.name } });
+    await store.backup();
+    await publishTrust(
+      theirs.open,
+      { revokedKeys: `${theirs.host.publicKey}\n` },
+      { adminKeyFile: theirs.admin.file, now: new Date().toISOString() },
+    );
+    expect((await json('plan', store.name)).last).toMatchObject({ code: 'signer_revoked', exit: 77 });
+    const key = fingerprintOf(theirs.host.publicKey);
+    const plan = await holdfast('plan', store.name, '--adopt', key);
+    expect(plan).toMatchObject({ status: 0 });
+    expect(plan.stdout).toContain(`signed by ${key}, whom this vault does not trust (signer_revoked), and adopted`);
+    expect(plan.stdout).toContain(`\n  signer  ${key}, adopted although signer_revoked\n`);
+    const carryOut = /To carry it out: holdfast (.*)\n/.exec(plan.stdout)?.[1]?.split(' ') ?? [];
+    expect(carryOut).toEqual([
+      'restore',
+      store.name,
+      `vault:adopted/${store.name}/1`,
+      '--adopt',
+      key,
+      '--confirm',
+      expect.stringMatching(/^[0-9a-f]{64}$/),
+    ]);
+    const refused = await json('restore', store.name, 'latest', '--adopt', key);
+    expect(refused.last).toMatchObject({
+      code: 'approval_missing',
+      details: { confirm: expect.stringContaining(`--adopt ${key} --confirm`) },
+    });
+    const restored = await holdfast(...carryOut);
+    expect(restored).toMatchObject({ status: 0 });
+    expect(restored.stdout).toContain(`\n  signer    ${key}, adopted although signer_revoked\n`);
+
+    for (const argv of [
+      ['plan', store.name, '--adopt', 'SHA256:short'],
+      ['restore', store.name, '1', '--adopt', theirs.host.publicKey],
+    ])
+      expect((await json(...argv)).last, argv.join(' ')).toMatchObject({ code: 'usage', exit: 64 });
+    expect((await json('plan', store.name, '--rollback', 'latest', '--adopt', key)).last).toMatchObject({
+      code: 'ambiguous_intent',
+    });
+    const other = fingerprintOf(theirs.admin.publicKey);
+    expect((await json('plan', store.name, '--adopt', other)).last).toMatchObject({ code: 'signer_unknown', exit: 77 });
+    const plain = storeIn('believed');
+    await plain.backup();
+    expect((await json('plan', plain.name, '--adopt', key)).last).toMatchObject({
+      code: 'adoption_not_needed',
+      exit: 64,
+    });
   });
 
   test('backup --rehash reads what seems unchanged, and so finds bytes that changed behind its back', async () => {

@@ -7,10 +7,11 @@ import { describe, expect, test } from 'vitest';
 import { objectBytes } from '../../domain/schema/vault.js';
 import { OBJECTS } from '../../domain/vault.js';
 import type { Envelope } from '../../domain/vault.js';
+import { findInVault } from '../../vault/catalogue.js';
 import { directoryPlace } from '../../vault/directory-place.js';
 import { commitEnvelope, countersign, listStores, readChain, readEnvelope } from '../../vault/envelopes.js';
 import type { Chain, Head } from '../../vault/envelopes.js';
-import { sign } from '../../vault/signatures.js';
+import { fingerprintOf, sign } from '../../vault/signatures.js';
 import { publishTrust } from '../../vault/trust.js';
 import type { OpenVault } from '../../vault/trust.js';
 import { allow, commitMany, envelopeOf, makeSshKey, makeTrustRoom, NOW, refusal, revoke } from './trust-room.js';
@@ -258,6 +259,81 @@ describe('who signed', () => {
     });
     const revoked = await revoke(room, room.vault, room.host);
     expect(codes(await read(revoked))).toEqual({ 1: 'signer_revoked', 2: 'believed', 3: 'signer_revoked' });
+  });
+});
+
+describe('an adoption', () => {
+  const adopting = (vault: OpenVault, number: number, key: SshKey, now = NOW) =>
+    readEnvelope(vault, 'shop', number, { now, adopt: fingerprintOf(key.publicKey) });
+
+  test('believes one envelope by the very key that is named, whatever the trust says of it', async () => {
+    const room = await makeTrustRoom();
+    await commitMany(room.vault, room.host, 2);
+    const stranger = makeSshKey(room.directory, 'stranger');
+    const signer = fingerprintOf(room.host.publicKey);
+    const expired = await expire(room, room.vault);
+    const revoked = await revoke(room, expired, room.host);
+    const unknown = await publishTrust(
+      revoked,
+      { allowedSigners: allow('web1', 'holdfast', stranger), revokedKeys: '' },
+      { adminKeyFile: room.admin.file, now: NOW },
+    );
+    for (const [vault, now, reason] of [
+      [expired, LATER, 'signer_expired'],
+      [revoked, NOW, 'signer_revoked'],
+      [unknown, NOW, 'signer_unknown'],
+    ] as const) {
+      expect(await refusal(readEnvelope(vault, 'shop', 1, { now }))).toMatchObject({ code: reason });
+      expect(await adopting(vault, 1, room.host, now)).toMatchObject({ adopted: { signer, reason } });
+      expect(await refusal(adopting(vault, 1, stranger, now))).toMatchObject({
+        code: 'signer_unknown',
+        details: { key: signer, adopt: fingerprintOf(stranger.publicKey), reason },
+      });
+    }
+    expect(await adopting(room.vault, 1, room.host)).toMatchObject({ adopted: null });
+    expect(await adopting(room.vault, 1, stranger)).toMatchObject({ adopted: null });
+  });
+
+  test('names the newest also where nobody believes who signed it', async () => {
+    const room = await makeTrustRoom();
+    const heads = await commitMany(room.vault, room.host, 2);
+    const revoked = await revoke(room, room.vault, room.host);
+    const latest = (adopt?: SshKey, known: Head | null = null) =>
+      findInVault(revoked, 'shop', 'latest', {
+        now: NOW,
+        known,
+        adopt: adopt === undefined ? undefined : fingerprintOf(adopt.publicKey),
+      });
+    expect(await refusal(latest())).toMatchObject({ code: 'signer_revoked' });
+    expect(await refusal(latest(room.verifier))).toMatchObject({ code: 'signer_unknown' });
+    expect(await latest(room.host, heads[1])).toBe(2);
+    rmSync(pathOf(room, OBJECTS.backup('shop', 2)), { recursive: true });
+    expect(await refusal(latest(room.host, heads[1]))).toMatchObject({ code: 'backup_vanished' });
+  });
+
+  test('overrules nothing but who signed', async () => {
+    const room = await makeTrustRoom();
+    const next = envelopeOf(room.vault, 2, null);
+    await commitMany(room.vault, room.host, 1);
+    const path = envelopePath(room, 1);
+    const text = readFileSync(path, 'utf8');
+    writeFileSync(path, text.replace('"files":1', '"files":2'));
+    expect(await refusal(adopting(room.vault, 1, room.host))).toMatchObject({ code: 'signature_invalid' });
+    const stranger = makeSshKey(room.directory, 'stranger');
+    for (const change of [{ vault: randomUUID() }, { store: 'desk' }, { number: 3 }]) {
+      await plant(room, 2, { ...next, ...change }, stranger);
+      expect(await refusal(adopting(room.vault, 2, stranger))).toMatchObject({ code: 'vault_object_foreign' });
+    }
+    // A signature by that key for another purpose is none for this one
+    const bytes = objectBytes(next);
+    writeFileSync(envelopePath(room, 2), bytes);
+    const signature = await sign(stranger.file, 'holdfast-verify', bytes);
+    writeFileSync(pathOf(room, OBJECTS.signature('shop', 2, next.backupId)), signature);
+    expect(await refusal(adopting(room.vault, 2, stranger))).toMatchObject({ code: 'signature_invalid' });
+    await plant(room, 2, next, stranger);
+    // In the chain it is what it was: nothing is added to it, and nothing else is believed for it
+    expect(await adopting(room.vault, 2, stranger)).toMatchObject({ adopted: { reason: 'signer_unknown' } });
+    expect(codes(await read(room.vault))).toEqual({ 1: 'signature_invalid', 2: 'signer_unknown' });
   });
 });
 
