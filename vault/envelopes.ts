@@ -20,7 +20,7 @@ import type { SignedBy } from './signatures.js';
 import { sha256Of } from './trust.js';
 import type { OpenVault } from './trust.js';
 
-/** One that names the packs of 16 MiB of 8 TiB has about 50 MB. */
+/** One that names the packs of 8 MiB of 4 TiB has about 50 MB. */
 export const ENVELOPE_BYTES_MAX = 64 * 1024 * 1024;
 const VERIFIED_BYTES_MAX = 64 * 1024;
 const READ_AT_ONCE = 16;

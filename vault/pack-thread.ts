@@ -19,7 +19,7 @@ import type { ChunkPlace } from './chunk-index.js';
 import { RecentChunks } from './recent-chunks.js';
 
 /** docs/performance.md says why these sizes, and this level. */
-export const PACK_BYTES = 16 * 1024 * 1024;
+export const PACK_BYTES = 8 * 1024 * 1024;
 const FILE_CHUNK_BYTES = 1024 * 1024;
 const DATABASE_CHUNK_BYTES = 16 * 1024;
 const COMPRESSION_LEVEL = 1;

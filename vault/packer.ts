@@ -27,7 +27,8 @@ export interface PackerOptions {
   readonly reuses?: boolean;
 }
 
-const THREADS_MAX = 8;
+/** Each has 27 MiB of packs. */
+const THREADS_MAX = 4;
 const BATCHES: BatchLimits<PackJob> = {
   filesMax: 256,
   bytesMax: 16 * 1024 * 1024,
