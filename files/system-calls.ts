@@ -16,7 +16,6 @@ const F_RDLCK = 0;
 const F_WRLCK = 1;
 const F_UNLCK = 2;
 const POSIX_FADV_WILLNEED = 3;
-const PRIO_PROCESS = 0;
 const UTIME_OMIT = (1n << 30n) - 2n;
 const NANOS_PER_SECOND = 1_000_000_000n;
 
@@ -59,11 +58,7 @@ const utimensat = libc.func('int utimensat(int directory, const char *path, cons
 const posixFadvise = libc.func(
   'int posix_fadvise(int descriptor, int64_t offset, int64_t length, int advice)',
 ) as KoffiFunc<(descriptor: number, offset: number, length: number, advice: number) => number>;
-const setpriority = libc.func('int setpriority(int which, unsigned int who, int priority)') as (
-  which: number,
-  who: number,
-  priority: number,
-) => number;
+const nice = libc.func('int nice(int increment)') as (increment: number) => number;
 
 const errnoNames = new Map<number, string>(
   Object.entries(koffi.os.errno).map(([name, value]) => [Number(value), name]),
@@ -116,9 +111,12 @@ export async function adviseWillNeedPart(descriptor: number, offset: number, len
   );
 }
 
-/** Lets every other thread of this user go first, the calling one's siblings among them. Errors: none that a lower one can have. */
-export function lowerPriorityOfThread(nice: number): void {
-  check(setpriority(PRIO_PROCESS, 0, nice), 'setpriority', 'thread');
+/**
+ * Lets the other threads of this process go first. It adds to what the process was started with, which nobody is refused: so
+ * there is no error.
+ */
+export function lowerPriorityOfThread(increment: number): void {
+  nice(increment);
 }
 
 /** Exchanges two existing names of one filesystem atomically. Errors: ENOENT, EXDEV, EINVAL where not supported. */

@@ -6,7 +6,7 @@ import { hasErrno, translateErrno } from '../files/errors.js';
 import { BLOCK, notIntact, openBlock, openHeader, payloadKeyOf, setBlockNonce } from './age-file.js';
 
 /** Blocks that are opened at once, at most. */
-const WINDOW_BLOCKS = 16;
+const WINDOW_BLOCKS = 8;
 const HEADER_READ_BYTES = 4096;
 
 export class PackReader {

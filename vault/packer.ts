@@ -30,7 +30,8 @@ export interface PackerOptions {
 /** Each has 27 MiB of packs. */
 const THREADS_MAX = 4;
 const BATCHES: BatchLimits<PackJob> = {
-  filesMax: 256,
+  // They are opened together
+  filesMax: 64,
   bytesMax: 16 * 1024 * 1024,
   sizeOf: ({ lengthBytes, expected }) => lengthBytes ?? expected?.sizeBytes ?? 0,
 };
@@ -51,6 +52,8 @@ export class Packer {
   readonly #waiting: Batch[] = [];
   readonly #packs = new Map<number, ObjectFact>();
   readonly #writes = new Set<Promise<void>>();
+  /** How many packEach go on with it. */
+  readonly #signals = new Map<AbortSignal, number>();
   readonly #known: ReadonlyMap<number, ObjectFact>;
   #failure: Error | null = null;
   #addedBytes = 0;
@@ -91,9 +94,7 @@ export class Packer {
     onResult: (index: number, result: PackResult) => void,
   ): Promise<void> {
     const begin = [Atomics.load(this.#counters, 0), Atomics.load(this.#counters, 1)] as const;
-    const cancel = (): void => this.#fail(new Stop('cancelled', 'reading was given up'));
-    if (signal?.aborted === true) cancel();
-    signal?.addEventListener('abort', cancel, { once: true });
+    if (signal !== undefined) this.#endWith(signal);
     const report = (): void =>
       onProgress?.(
         Number(Atomics.load(this.#counters, 0) - begin[0]),
@@ -111,9 +112,25 @@ export class Packer {
       report();
     } finally {
       clearInterval(timer);
-      signal?.removeEventListener('abort', cancel);
+      if (signal !== undefined) this.#endNoMoreWith(signal);
     }
   }
+
+  /** Once for each signal, as long as work goes on with it: of hundreds of databases each is packed by itself, and all with one. */
+  #endWith(signal: AbortSignal): void {
+    if (signal.aborted) this.#cancel();
+    const count = this.#signals.get(signal) ?? 0;
+    this.#signals.set(signal, count + 1);
+    if (count === 0) signal.addEventListener('abort', this.#cancel, { once: true });
+  }
+
+  #endNoMoreWith(signal: AbortSignal): void {
+    const count = (this.#signals.get(signal) ?? 1) - 1;
+    this.#signals.set(signal, count);
+    if (count === 0) signal.removeEventListener('abort', this.#cancel);
+  }
+
+  readonly #cancel = (): void => this.#fail(new Stop('cancelled', 'reading was given up'));
 
   /** Seals what is open, and waits until everything is durable. */
   async finish(): Promise<void> {

@@ -46,6 +46,7 @@ const PROBES = {
   bash: onPath('bash'),
   age: onPath('age'),
   zstd: onPath('zstd'),
+  fincore: onPath('fincore'),
   jq: onPath('jq'),
   /** A second ordinary user to own files or to be refused. */
   setpriv: () => isRoot() ?? onPath('setpriv')(),
