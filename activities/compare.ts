@@ -9,9 +9,14 @@ import { critical } from '../control/lock.js';
 import { assertPointKept } from '../control/rollback-points.js';
 import type { RoomRoot, StoreRoom } from '../control/store-room.js';
 import { treeOf } from '../control/store-room.js';
+import { parseVaultReference } from '../control/vault-room.js';
+import { witnessesInVault } from '../control/vault-witnesses.js';
+import type { VaultWitnesses, WitnessedRows } from '../control/vault-witnesses.js';
 import { raiseWitnesses } from '../control/witnesses.js';
+import { backupPlace } from '../domain/backup-place.js';
 import type { DatabaseDefinition } from '../domain/definition.js';
 import type { DatabaseFacts } from '../domain/manifest.js';
+import type { RestorePlan } from '../domain/plan.js';
 import { assertFloor, assertHistoryKept, assertMigrationsCompatible } from '../domain/sequence.js';
 import type { Witness } from '../domain/sequence.js';
 import { Stop } from '../domain/stop.js';
@@ -29,7 +34,7 @@ import { readPlannedBackup, readPlannedPoint } from './planned.js';
 import type { PlannedInput } from './stage.js';
 import type { SeenState } from './exchange.js';
 import { step } from './step.js';
-import type { ActivityDependencies } from './step.js';
+import type { ActivityDependencies, StepContext } from './step.js';
 
 /** Nobody is at work any more whose log a pin could let grow, and a rollback point is nobody's. */
 const UNLIMITED = null;
@@ -70,7 +75,7 @@ export const compare = (dependencies: ActivityDependencies) =>
       const readUpTo: Pair['readUpTo'] = (appendOnlyUpTo) => checkDatabase({ ...request, appendOnlyUpTo }, signal);
       pairs.push({ root, path: database.path, definition, incoming, readUpTo });
     }
-    return { ...(await compareWithLive(input, room, pairs, approved, signal)), seen };
+    return { ...(await compareWithLive(input, context, pairs, approved)), seen };
   });
 
 /** Step rollback.compare: the rollback point is what was put there, and does not go below the floor. */
@@ -108,7 +113,7 @@ export const comparePoint = (dependencies: ActivityDependencies) =>
         else assertApproved(approved.source, former.root, path, facts?.unreadable);
       }
     }
-    return { ...(await compareWithLive(input, room, pairs, approved, signal)), seen };
+    return { ...(await compareWithLive(input, context, pairs, approved)), seen };
   });
 
 /** The store is in nobody's use: step in-use has passed. */
@@ -155,11 +160,11 @@ function rootOf(room: StoreRoom, name: string): RoomRoot {
 
 async function compareWithLive(
   input: PlannedInput,
-  room: StoreRoom,
+  context: StepContext,
   pairs: readonly Pair[],
   approved: Unreadable,
-  signal: AbortSignal,
 ): Promise<{ readonly compared: number; readonly unreadable: number }> {
+  const { room, signal } = context;
   const present = pairs.filter(({ root, path }) => existsSync(livePath(root, path)));
   const facts = await readLiveFacts(
     present.map((pair) => commonRange(pair)),
@@ -172,8 +177,10 @@ async function compareWithLive(
     if (found !== undefined && 'facts' in found) lived.push({ pair, facts: found.facts });
     else assertApproved(approved.live, pair.root.definition.name, pair.path, found?.unreadable);
   }
+  const inVaults = await witnessesOfVaults(context, input.plan);
   const witnesses: Witness[] = [
     ...(await withControlDatabase(room.controlDirectory, (database) => database.witnesses())),
+    ...inVaults.flatMap(({ sequences }) => sequences),
   ];
   for (const { pair, facts: live } of lived) {
     for (const { table, column, value } of live.sequences) {
@@ -208,7 +215,56 @@ async function compareWithLive(
     const ended = live.appendOnly.some(({ upTo }, index) => upTo !== pair.incoming.appendOnly[index]?.upTo);
     assertHistoryKept(pair.path, ended ? await pair.readUpTo(live.appendOnly) : pair.incoming, live);
   }
+  const isLive = new Set(lived.map(({ pair }) => pair));
+  for (const { appendOnly } of inVaults)
+    for (const pair of pairs) if (!isLive.has(pair)) await assertWitnessedRowsKept(pair, appendOnly);
   return { compared: lived.length, unreadable: pairs.length - lived.length };
+}
+
+/**
+ * What the store's backups in the vaults that are concerned have witnessed: on an empty host nothing else has. A store that
+ * is made of another one's backup has no backups yet.
+ */
+async function witnessesOfVaults(
+  { room, dependencies }: StepContext,
+  { source }: RestorePlan,
+): Promise<readonly VaultWitnesses[]> {
+  const { definition } = room;
+  const place = backupPlace(definition);
+  const reference = parseVaultReference(source.path);
+  const vaults = new Set([
+    ...('vault' in place ? [place.vault] : []),
+    ...(reference?.store === definition.store ? [reference.vault] : []),
+  ]);
+  const all: VaultWitnesses[] = [];
+  for (const vault of vaults) all.push(await witnessesInVault(dependencies, vault, definition.store));
+  return all;
+}
+
+/**
+ * SM-7 where there is no live database to compare with: accepted rows are those of the newest backup. What has fewer of them
+ * is below the floor of its sequence, if it has one; the digests say nothing of that.
+ * @throws Stop history_rewritten
+ */
+async function assertWitnessedRowsKept(pair: Pair, witnessed: readonly WitnessedRows[]): Promise<void> {
+  const reaches = (upTo: string | null, wanted: string | null): boolean =>
+    wanted === null || (upTo !== null && BigInt(upTo) >= BigInt(wanted));
+  const rows = witnessed.filter(
+    (fact) =>
+      fact.root === pair.root.definition.name &&
+      fact.path === pair.path &&
+      pair.incoming.appendOnly.some(
+        ({ table, column, upTo }) => table === fact.table && column === fact.column && reaches(upTo, fact.upTo),
+      ),
+  );
+  if (rows.length === 0) return;
+  const tables = new Set(rows.map(({ table }) => table));
+  const { appendOnly } = await pair.readUpTo(rows);
+  assertHistoryKept(
+    pair.path,
+    { appendOnly: appendOnly.filter(({ table }) => tables.has(table)) },
+    { appendOnly: rows },
+  );
 }
 
 /** Sequences of live databases that would go away altogether. */

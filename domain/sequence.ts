@@ -77,7 +77,11 @@ export function assertMigrationsCompatible(path: string, source: DatabaseFacts, 
  * Both digests were made over the same range.
  * @throws Stop history_rewritten
  */
-export function assertHistoryKept(path: string, backup: DatabaseFacts, live: DatabaseFacts): void {
+export function assertHistoryKept(
+  path: string,
+  backup: Pick<DatabaseFacts, 'appendOnly'>,
+  live: Pick<DatabaseFacts, 'appendOnly'>,
+): void {
   for (const fact of backup.appendOnly) {
     const present = live.appendOnly.find(
       (candidate) => candidate.table === fact.table && candidate.column === fact.column,
