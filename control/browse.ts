@@ -1,12 +1,14 @@
 // What people look at in backups without restoring them: one file's bytes, and what two backups differ in. Names are
 // `<root>/<path>`.
 import { randomUUID } from 'node:crypto';
-import { mkdir } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { existsSync } from 'node:fs';
+import { mkdir, rm } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { canonicalJson } from '../domain/canonical.js';
 import type { FileEntry, ManifestEntry } from '../domain/manifest.js';
 import { Stop } from '../domain/stop.js';
-import { fsyncDirectory, syncFilesystem } from '../files/durable.js';
+import { renameDurable, syncFilesystem } from '../files/durable.js';
+import { translating } from '../files/errors.js';
 import { diffRows } from '../sqlite/row-diff.js';
 import type { RowDiff } from '../sqlite/row-diff.js';
 import { entryName, entryPairs, fileNamed, isBelow } from '../vault/entries.js';
@@ -48,9 +50,17 @@ export async function extractFile(
   options: LookOptions,
 ): Promise<FileEntry> {
   const entry = await fileNamed(backup.entries(), name);
-  await backup.extract([entry], () => target, options);
-  await syncFilesystem(dirname(target));
-  await fsyncDirectory(dirname(target));
+  if (existsSync(target)) throw new Stop('target_exists', `${target} exists`, { path: target });
+  // Beside it until it is whole: what does not check never has the name that was asked for
+  const beside = join(dirname(target), `.${basename(target)}.${randomUUID()}.tmp`);
+  try {
+    await backup.extract([entry], () => beside, options);
+    await syncFilesystem(dirname(target));
+    await renameDurable(beside, target);
+  } catch (error) {
+    await translating({ path: beside }, () => rm(beside, { force: true }));
+    throw error;
+  }
   return entry;
 }
 

@@ -97,6 +97,16 @@ describe.skipIf(requires('temporal', 'age')).each(KINDS)('backups in %s', (kind)
     expect(scratch()).toEqual([]);
   });
 
+  test('what a killed command has left in clear is removed by the next one', async () => {
+    const store = storeOf('left');
+    await store.backup();
+    const left = join(engine().directory, 'state', 'scratch', '1_1_another-boot_pid:[1]_aaaaaaaa');
+    mkdirSync(left, { recursive: true });
+    writeFileSync(join(left, 'file'), 'in clear');
+    await holdfast('cat', store.name, 'latest', 'data/a.db');
+    expect(scratch()).toEqual([]);
+  });
+
   test('cat into a reader that goes away ends well', async () => {
     const store = storeOf('piped', { files: { 'files/large': 'x'.repeat(3 * 1024 * 1024) } });
     await store.backup();
@@ -122,6 +132,10 @@ describe.skipIf(requires('temporal', 'age')).each(KINDS)('backups in %s', (kind)
     const { status, stdout, stderr } = await holdfast('cat', store.name, 'latest', 'data/files/one');
     expect({ status, stdout }).toEqual({ status: 65, stdout: '' });
     expect(stderr).toMatch(kind === 'a vault' ? /STOP vault_invalid/ : /STOP checksum_mismatch/);
+    const target = join(store.directory, 'not-sound');
+    const written = await holdfast('cat', store.name, 'latest', 'data/files/one', '--output', target);
+    expect(written.status).toBe(65);
+    expect(readdirSync(store.directory).filter((name) => name.includes('not-sound'))).toEqual([]);
     expect(scratch()).toEqual([]);
   });
 
