@@ -6,12 +6,15 @@ import { assertFilesystems, assertRootsExist, ensureControlDirectory } from '../
 import type { StoreRoom } from '../control/store-room.js';
 import { now } from '../control/clock.js';
 import { openVaultRoom } from '../control/vault-room.js';
+import type { VaultRoom } from '../control/vault-room.js';
 import { backupPlace } from '../domain/backup-place.js';
 import { Stop } from '../domain/stop.js';
+import { NAMESPACES } from '../domain/vault.js';
 import { ensureDirectory } from '../files/durable.js';
 import { assertPatternsMatch } from '../files/members.js';
 import { assertSettings } from './documents.js';
 import { readHead } from '../vault/head.js';
+import { signBelieved } from '../vault/signatures.js';
 import { membersOf } from './members.js';
 import type { RootMembers } from './members.js';
 import { step } from './step.js';
@@ -59,7 +62,7 @@ async function lookBeforeVault(name: string, { room, dependencies }: StepContext
   assertRootsExist(room);
   await assertFilesystems(room);
   const vaultRoom = await openVaultRoom(dependencies, name);
-  signingKeyOf(vaultRoom);
+  await assertMaySign(vaultRoom, dependencies.host);
   assertOutside(room, vaultRoom.settings.directory);
   const { store } = room.definition;
   await readHead(vaultRoom.vault, store, { known: await vaultRoom.seen.head(store), now: now(), toFollow: true });
@@ -71,6 +74,15 @@ async function lookBeforeVault(name: string, { room, dependencies }: StepContext
     copied.reduce((sum, sizeBytes) => sum + sizeBytes, 0),
   );
   return planOf(all);
+}
+
+const PROBE = Buffer.from('holdfast asks whether this key is believed\n');
+
+/** Before anything is packed, by the same way as the envelope is signed in the end. @throws Stop of signBelieved */
+async function assertMaySign(vaultRoom: VaultRoom, host: string): Promise<void> {
+  const { place, trust } = vaultRoom.vault;
+  const said = { name: `a backup in ${place.location}`, bytes: PROBE, namespace: NAMESPACES.backup };
+  await signBelieved(trust.signers, { ...said, principal: host, at: now() }, signingKeyOf(vaultRoom));
 }
 
 /** @throws Stop roots_overlap: a backup that holds the vault would grow without end, and a restore would replace it */

@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { isAbsolute, join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { openBackup, resolveBackup } from '../control/backup-source.js';
+import { openBackup, pathOfBackup, resolveBackup } from '../control/backup-source.js';
 import type { BackupSource } from '../control/backup-source.js';
 import { formerDigest } from '../control/former.js';
 import { withPresentControlDatabase } from '../control/control-database.js';
@@ -11,6 +11,7 @@ import type { StoreRoom } from '../control/store-room.js';
 import { parseVaultReference } from '../control/vault-room.js';
 import { verifyVaultDatabases } from '../control/vault-verify-databases.js';
 import { ALL, verifyInVault } from '../control/vault-verify.js';
+import { timeOfReference } from '../domain/backup-reference.js';
 import { canonicalJson } from '../domain/canonical.js';
 import type { StoreDefinition } from '../domain/definition.js';
 import { assertForeignKeys, sumForeignKeys } from '../domain/foreign-keys.js';
@@ -45,10 +46,15 @@ export const verifyBytes = (dependencies: ActivityDependencies) =>
   step(dependencies, (input: VerifyBytesInput, context) => verifyBackup(input, context), { alone: true });
 
 async function verifyBackup(input: VerifyBytesInput, context: StepContext): Promise<BytesVerified> {
-  const { backup, store, depth = 'full', seed = randomUUID() } = input;
-  const inVault = inVaultOf(context.room.definition, store, backup);
-  if (inVault === null) return verifyArtefact(input, context);
   const { report, signal, dependencies } = context;
+  const { definition } = context.room;
+  const { store, depth = 'full', seed = randomUUID() } = input;
+  const backup =
+    timeOfReference(input.backup) === null
+      ? input.backup
+      : await pathOfBackup(dependencies, definition, store, input.backup);
+  const inVault = inVaultOf(definition, store, backup);
+  if (inVault === null) return verifyArtefact({ ...input, backup }, context);
   const witness = (backupId: string): Promise<string | undefined> => witnessOf(context, backupId);
   return verifyInVault(dependencies, { ...inVault, store, depth, seed, witness, signal, report });
 }

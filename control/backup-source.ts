@@ -21,7 +21,7 @@ import { comparePlaces } from '../vault/manifest-check.js';
 import type { FileFault } from '../vault/unpacker.js';
 import { listBackups } from './backups.js';
 import { locateVaultBackup, openVaultBackup, viewVaultBackup } from './vault-backup.js';
-import { parseVaultReference } from './vault-room.js';
+import { parseVaultReference, vaultReference } from './vault-room.js';
 import type { HostDirectories, VaultReference } from './vault-room.js';
 
 export interface BackupSource {
@@ -101,6 +101,17 @@ export async function viewBackup(
   reference: string,
 ): Promise<BackupView> {
   return viewOf(host, await locate(host, definition, { store, reference }));
+}
+
+/** Path of the backup that a person names, as openBackup takes it. @throws Stop of resolveBackup */
+export async function pathOfBackup(
+  host: HostDirectories,
+  definition: StoreDefinition,
+  store: string,
+  reference: string,
+): Promise<string> {
+  const located = await locate(host, definition, { store, reference });
+  return isArtefact(located) ? located.path : vaultReference(located);
 }
 
 type Located = Artefact | VaultReference;

@@ -2,7 +2,7 @@
 // later (docs/vault-format.md "Signatures and roles").
 import { randomUUID } from 'node:crypto';
 import { NAMESPACES } from '../domain/vault.js';
-import { countersign, readCountersignatures } from '../vault/envelopes.js';
+import { countersign, readCountersignatures } from '../vault/countersignatures.js';
 import type { Head } from '../vault/envelopes.js';
 import { fingerprintOf, publicKeyOf } from '../vault/signatures.js';
 import { judge } from '../vault/signers.js';

@@ -3,32 +3,20 @@
 // "Signatures and roles", "Reading" 3.
 import type { Adopted } from '../domain/adoption.js';
 import { isStoreName } from '../domain/protocol.js';
-import { objectBytes, parseEnvelope, parseVerified } from '../domain/schema/vault.js';
+import { objectBytes, parseEnvelope } from '../domain/schema/vault.js';
 import { Stop } from '../domain/stop.js';
-import { NAMESPACES, numberOfText, OBJECTS, VERIFIED_FORMAT } from '../domain/vault.js';
+import { NAMESPACES, numberOfText, OBJECTS } from '../domain/vault.js';
 import type { Envelope, Verified } from '../domain/vault.js';
 import { adoptionOf } from './adoption.js';
-import {
-  judgeSignature,
-  notBelieved,
-  sign,
-  signatureText,
-  SIGNATURE_BYTES_MAX,
-  verifySignature,
-} from './signatures.js';
-import type { SignedBy } from './signatures.js';
+import { BESIDE_ENVELOPE, foreignObject, isOwnFault } from './beside-envelope.js';
+import { believedCountersignatures } from './countersignatures.js';
+import { judgeSignature, notBelieved, signatureText, signBelieved, SIGNATURE_BYTES_MAX } from './signatures.js';
 import { sha256Of } from './trust.js';
 import type { OpenVault } from './trust.js';
 
 /** One that names the packs of 8 MiB of 4 TiB has about 50 MB. */
 export const ENVELOPE_BYTES_MAX = 64 * 1024 * 1024;
-const VERIFIED_BYTES_MAX = 64 * 1024;
 const READ_AT_ONCE = 16;
-const ID = '[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}';
-const OBJECT = new RegExp(
-  `^(?:envelope\\.json|(${ID})\\.(manifest\\.age|envelope\\.sig|verified\\.json|verified\\.sig))$`,
-);
-
 /** A backup by which a chain is known. */
 export interface Head {
   readonly number: number;
@@ -82,7 +70,7 @@ export async function listStores({
   const other = names.find((name) => !stores.includes(name));
   return {
     stores,
-    stop: other === undefined ? null : foreign(`backups/${other}`),
+    stop: other === undefined ? null : foreignObject(`backups/${other}`),
   };
 }
 
@@ -106,7 +94,7 @@ export async function readChain(open: OpenVault, store: string, { now, known }: 
   const head = found.at(-1);
   const stop =
     vanished(store, found, known ?? null) ??
-    (other === undefined ? null : foreign(`${OBJECTS.backups(store)}/${other}`)) ??
+    (other === undefined ? null : foreignObject(`${OBJECTS.backups(store)}/${other}`)) ??
     entries.find((entry) => entry.stop !== null)?.stop ??
     null;
   return {
@@ -183,18 +171,6 @@ export async function readEnvelope(
   return { envelope: parseEnvelope(name, bytes), sha256, adopted };
 }
 
-/** What is wrong with the vault's bytes, as against what hinders us from reading them. */
-const OWN: ReadonlySet<string> = new Set([
-  'vault_invalid',
-  'vault_newer',
-  'vault_object_foreign',
-  'vault_object_missing',
-  'signature_invalid',
-  'signer_unknown',
-  'signer_revoked',
-  'signer_expired',
-]);
-
 /** null: nobody committed this number (yet). */
 async function readEntry(open: OpenVault, store: string, number: number, now: string): Promise<ChainEntry | null> {
   const { place } = open;
@@ -206,19 +182,24 @@ async function readEntry(open: OpenVault, store: string, number: number, now: st
   try {
     const bytes = await place.read(OBJECTS.envelope(store, number), ENVELOPE_BYTES_MAX);
     known = { ...known, sha256: sha256Of(bytes) };
-    const other = objects.find((name) => !OBJECT.test(name));
+    const other = objects.find((name) => !BESIDE_ENVELOPE.test(name));
     const envelope = parseEnvelope(OBJECTS.envelope(store, number), bytes);
     known = { ...known, envelope: summaryOf(envelope) };
-    if (other !== undefined) throw foreign(`${directory}/${other}`);
+    if (other !== undefined) throw foreignObject(`${directory}/${other}`);
     if (envelope.vault !== open.description.vault || envelope.store !== store || envelope.number !== number)
-      throw foreign(OBJECTS.envelope(store, number), {
+      throw foreignObject(OBJECTS.envelope(store, number), {
         vault: envelope.vault,
         store: envelope.store,
         number: envelope.number,
       });
+    if (!open.trust.keys.some((key) => key.number === envelope.keyNumber))
+      throw new Stop('vault_invalid', `${OBJECTS.envelope(store, number)} is sealed to a key that the vault has not`, {
+        object: OBJECTS.envelope(store, number),
+        keyNumber: envelope.keyNumber,
+      });
     return { ...known, ...(await believe(open, envelope, { bytes, objects, now })) };
   } catch (error) {
-    if (error instanceof Stop && OWN.has(error.code)) return { ...known, stop: error };
+    if (isOwnFault(error)) return { ...known, stop: error };
     throw error;
   }
 }
@@ -256,7 +237,7 @@ async function believe(
   const stop = notBelieved(signed, verdict, fingerprint);
   if (verdict === 'signer_unknown') return { signedBy: fingerprint, countersigned: null, stop };
   const envelopeSha256 = sha256Of(bytes);
-  for (const countersigned of await countersignatures(open, { store, number, envelopeSha256, objects, now })) {
+  for (const countersigned of await believedCountersignatures(open, { store, number, envelopeSha256, objects, now })) {
     const { signers } = open.trust;
     // Revoked since: then it was believed, if its time had come and not gone
     const then = await judgeSignature({
@@ -267,101 +248,6 @@ async function believe(
     if (then.verdict === 'believed') return { signedBy: fingerprint, countersigned, stop: null };
   }
   return { signedBy: fingerprint, countersigned: null, stop };
-}
-
-interface CountersignedPlace {
-  readonly store: string;
-  readonly number: number;
-  readonly envelopeSha256: string;
-  /** Names in the envelope's directory. */
-  readonly objects: readonly string[];
-  readonly now: string;
-}
-
-/** Those that are believed, the newest first. Others vouch for nothing, and harm nothing. */
-async function countersignatures(open: OpenVault, place: CountersignedPlace): Promise<readonly Verified[]> {
-  const all = await readAllCountersignatures(open, place);
-  return all
-    .flatMap(({ verified, stop }) => (verified === null || stop !== null ? [] : [verified]))
-    .sort((left, right) => (left.verifiedAt < right.verifiedAt ? 1 : -1));
-}
-
-/** One of a backup's countersignatures. */
-export interface Countersignature {
-  readonly object: string;
-  /** null: it can't be read as one. */
-  readonly verified: Verified | null;
-  /** Fingerprint; null: no key signed it. */
-  readonly signedBy: string | null;
-  /** Why it vouches for nothing; null: it is believed. */
-  readonly stop: Stop | null;
-}
-
-/**
- * Every countersignature of a backup, believed or not.
- * @param envelopeSha256 of the bytes that they must speak of
- * @throws Stop io_error, permission_denied, ssh_keygen_failed
- */
-export async function readCountersignatures(
-  open: OpenVault,
-  { store, number }: Pick<Envelope, 'store' | 'number'>,
-  envelopeSha256: string,
-  now: string,
-): Promise<readonly Countersignature[]> {
-  const objects = await open.place.children(OBJECTS.backup(store, number));
-  return readAllCountersignatures(open, { store, number, envelopeSha256, objects, now });
-}
-
-async function readAllCountersignatures(
-  open: OpenVault,
-  place: CountersignedPlace,
-): Promise<readonly Countersignature[]> {
-  const found: Countersignature[] = [];
-  for (const object of place.objects) {
-    const [, id, kind] = OBJECT.exec(object) ?? [];
-    if (id !== undefined && kind === 'verified.json') found.push(await readCountersignature(open, place, id));
-  }
-  return found;
-}
-
-async function readCountersignature(
-  { place, description, trust }: OpenVault,
-  { store, number, envelopeSha256, now }: CountersignedPlace,
-  id: string,
-): Promise<Countersignature> {
-  const object = OBJECTS.verified(store, number, id);
-  let known: Countersignature = { object, verified: null, signedBy: null, stop: null };
-  try {
-    const bytes = await place.read(object, VERIFIED_BYTES_MAX);
-    const verified = parseVerified(object, bytes);
-    known = { ...known, verified };
-    if (verified.vault !== description.vault || verified.store !== store || verified.number !== number)
-      throw foreign(object);
-    if (verified.envelopeSha256 !== envelopeSha256) throw foreign(object, { envelopeSha256: verified.envelopeSha256 });
-    const name = OBJECTS.verifiedSignature(store, number, id);
-    const signed = {
-      name: object,
-      bytes,
-      signature: signatureText(await place.read(name, SIGNATURE_BYTES_MAX)),
-      namespace: NAMESPACES.verify,
-      signers: trust.signers,
-      principal: null,
-      at: now,
-    };
-    const { verdict, fingerprint } = await judgeSignature(signed);
-    return {
-      ...known,
-      signedBy: fingerprint,
-      stop: verdict === 'believed' ? null : notBelieved(signed, verdict, fingerprint),
-    };
-  } catch (error) {
-    if (error instanceof Stop && OWN.has(error.code)) return { ...known, stop: error };
-    throw error;
-  }
-}
-
-function foreign(name: string, found: object = {}): Stop {
-  return new Stop('vault_object_foreign', `${name} does not belong there`, { object: name, ...found });
 }
 
 /**
@@ -380,7 +266,7 @@ export async function commitEnvelope(open: OpenVault, envelope: Envelope, signin
   parseEnvelope(name, bytes);
   await assertFollows(open, envelope);
   const said = { name, bytes, namespace: NAMESPACES.backup, principal: host, at: createdAt };
-  const signature = await signBelieved(open, said, signingKeyFile);
+  const signature = await signBelieved(open.trust.signers, said, signingKeyFile);
   if (!(await place.putNew(OBJECTS.signature(store, number, backupId), Buffer.from(signature))))
     throw new Error('defect: a backup id was used before');
   if (await place.putNew(name, bytes)) return { number, sha256: sha256Of(bytes) };
@@ -398,38 +284,6 @@ async function assertFollows({ place }: OpenVault, { store, number, previous }: 
     previous,
     found,
   });
-}
-
-/**
- * Vouches for a backup that was verified: the trusted time for a key of its host that is revoked or expires later.
- * @param verified without what the vault knows itself; `envelopeSha256` is that of the bytes that were verified
- * @throws Stop signer_unknown, signer_revoked, signer_expired where nobody would believe it; ssh_keygen_failed and the like
- */
-export async function countersign(
-  open: OpenVault,
-  verified: Omit<Verified, 'format' | 'vault'>,
-  { id, signingKeyFile }: { readonly id: string; readonly signingKeyFile: string },
-): Promise<void> {
-  const { place, description } = open;
-  const { store, number, verifiedAt } = verified;
-  const name = OBJECTS.verified(store, number, id);
-  const bytes = objectBytes({ format: VERIFIED_FORMAT, vault: description.vault, ...verified });
-  parseVerified(name, bytes);
-  const said = { name, bytes, namespace: NAMESPACES.verify, principal: null, at: verifiedAt };
-  const signature = await signBelieved(open, said, signingKeyFile);
-  await place.putNew(OBJECTS.verifiedSignature(store, number, id), Buffer.from(signature));
-  if (!(await place.putNew(name, bytes))) throw new Error('defect: an id of a countersignature was used before');
-}
-
-/** A signature that others believe: nothing is written that nobody would. @throws Stop of sign and verifySignature */
-async function signBelieved(
-  { trust }: OpenVault,
-  said: Omit<SignedBy, 'signature' | 'signers'>,
-  signingKeyFile: string,
-): Promise<string> {
-  const signature = await sign(signingKeyFile, said.namespace, said.bytes);
-  await verifySignature({ ...said, signature, signers: trust.signers });
-  return signature;
 }
 
 /** In the order of the items. */

@@ -181,6 +181,17 @@ export function notBelieved(
   });
 }
 
+/** A signature that others believe: nothing is written that nobody would. @throws Stop of sign and verifySignature */
+export async function signBelieved(
+  signers: Signers,
+  said: Omit<SignedBy, 'signature' | 'signers'>,
+  signingKeyFile: string,
+): Promise<string> {
+  const signature = await sign(signingKeyFile, said.namespace, said.bytes);
+  await verifySignature({ ...said, signature, signers });
+  return signature;
+}
+
 /**
  * Verifies against one key alone, as that of the admin is pinned.
  * @throws Stop signature_invalid, signer_unknown; ssh_keygen_failed

@@ -281,6 +281,32 @@ export async function publishTrust(open: OpenVault, change: TrustChange, act: Ad
   return { place, description, trust: await writeTrust(place, description, about, texts, act) };
 }
 
+/**
+ * Makes a new vault key, to which everything is sealed from now on. What was written so far stays sealed to those before.
+ * Killed in between it leaves `keys/<n>.age`, which no trust names.
+ * @param recipients of the people who may read, `age1…`
+ * @throws Stop trust_moved where such a file is there: another admin is at it, or was killed; usage where a recipient is
+ * none; those of publishTrust
+ */
+export async function renewVaultKey(
+  open: OpenVault,
+  recipients: readonly string[],
+  act: AdminAct,
+): Promise<{ readonly open: OpenVault; readonly key: VaultKey }> {
+  const { place, trust } = open;
+  const { key, sealed } = await makeVaultKey(trust.keys.length + 1, recipients);
+  const object = OBJECTS.key(key.number);
+  // A key that can't sign leaves nothing begun
+  await signAsAdmin(object, sealed, { adminKeyFile: act.adminKeyFile, admin: open.description.admin });
+  if (!(await place.putNew(object, sealed)))
+    throw new Stop('trust_moved', `vault key ${key.number} was begun, and no trust names it`, {
+      vault: place.location,
+      object,
+      ifNobodyIsAtIt: 'remove the object, and try again',
+    });
+  return { open: await publishTrust(open, { keys: [...trust.keys, key] }, act), key };
+}
+
 async function nextNumber({ place, description, trust }: OpenVault): Promise<number> {
   const [highest] = await trustNumbers(place);
   if (highest === undefined || highest.number === trust.number) return trust.number + 1;

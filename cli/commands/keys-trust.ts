@@ -1,4 +1,4 @@
-// holdfast keys allow|revoke|publish|abandon: what the admin key says of a vault, each in a new trust.
+// holdfast keys allow|revoke|renew|publish|abandon: what the admin key says of a vault, each in a new trust.
 import { resolve } from 'node:path';
 import { Option } from 'commander';
 import type { Command } from 'commander';
@@ -10,11 +10,12 @@ import { describeCommand, localDefinitions, outputOf } from '../command.js';
 import { openNamedVault } from '../open-vault.js';
 import type { NamedVault } from '../open-vault.js';
 import { formatCount, shellWord } from '../output.js';
-import { definitionTexts } from './keys-init.js';
+import { collect, definitionTexts } from './keys-init.js';
 
 export const ALLOW = 'holdfast keys allow main web2 --key web2.pub --admin-key admin';
 export const REVOKE = 'holdfast keys revoke main --key web2.pub --admin-key admin';
 const PUBLISH = 'holdfast keys publish main --admin-key admin';
+export const RENEW = 'holdfast keys renew main --recipient age1… --admin-key admin';
 const ABANDON = 'holdfast keys abandon main --admin-key admin';
 const EXITS = [65, 74, 75, 77, 78] as const;
 const ADMIN_KEY = ['--admin-key <file>', 'SSH key of the admin, or the public key of one that an agent has'] as const;
@@ -159,6 +160,39 @@ async function backupsLost(open: OpenVault, revokedKeys: string): Promise<readon
         lost.push(`${store}/${number}`);
   }
   return lost;
+}
+
+interface RenewOptions extends AdminOptions {
+  readonly recipient: readonly string[];
+}
+
+export function renewCommand(): Command {
+  return describeCommand({
+    name: 'renew',
+    summary: 'make a new vault key, to which everything is sealed from now on',
+    examples: [RENEW],
+    exits: EXITS,
+  })
+    .argument('<vault>', 'name of the vault')
+    .requiredOption(
+      '--recipient <age1…>',
+      'one of the people who may read what is written now; again for each',
+      collect,
+    )
+    .requiredOption(...ADMIN_KEY)
+    .action(async (name: string, { recipient, adminKey }: RenewOptions, command: Command) => {
+      const { now } = await import('../../control/clock.js');
+      const { renewVaultKey } = await import('../../vault/trust.js');
+      const { open, seen, settings } = await openNamedVault(command, name);
+      const act = { adminKeyFile: resolve(adminKey), now: now() };
+      const { open: renewed, key } = await renewVaultKey(open, recipient, act);
+      await seen.sawTrust(renewed.trust);
+      outputOf(command).result({ vault: settings.vault, trust: renewed.trust.number, key, recipients: recipient }, [
+        `key ${key.number} of ${name} serves from now on, by trust ${renewed.trust.number}`,
+        `  what was written so far stays sealed to the keys before, and new backups go on using it: to write all`,
+        `  of a store anew,  holdfast backup STORE --rehash`,
+      ]);
+    });
 }
 
 export function publishCommand(): Command {

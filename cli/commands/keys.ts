@@ -1,4 +1,4 @@
-// holdfast keys init|adopt|list|allow|revoke|publish|abandon|rewrap|kit: a vault's keys, and whom it believes.
+// holdfast keys init|adopt|list|allow|revoke|renew|publish|abandon|rewrap|kit: a vault's keys, and whom it believes.
 import type { Command } from 'commander';
 import { Stop } from '../../domain/stop.js';
 import { describeCommand, outputOf } from '../command.js';
@@ -6,7 +6,16 @@ import { openNamedVault } from '../open-vault.js';
 import { signerFacts, signerTable } from '../render-signers.js';
 import { ADOPT_VAULT, adoptKeysCommand } from './keys-adopt.js';
 import { collect, INIT, initKeysCommand } from './keys-init.js';
-import { abandonCommand, ALLOW, allowCommand, publishCommand, REVOKE, revokeCommand } from './keys-trust.js';
+import {
+  abandonCommand,
+  ALLOW,
+  allowCommand,
+  publishCommand,
+  RENEW,
+  renewCommand,
+  REVOKE,
+  revokeCommand,
+} from './keys-trust.js';
 
 const LIST = 'holdfast keys list main';
 const REWRAP = 'holdfast keys rewrap main --recipient age1… --recipient age1…';
@@ -17,7 +26,7 @@ export function keysCommand(): Command {
   return describeCommand({
     name: 'keys',
     summary: 'make a vault, say who may write into it and who may read it, and print the recovery kit',
-    examples: [INIT, ADOPT_VAULT, LIST, ALLOW, REVOKE, REWRAP, KIT],
+    examples: [INIT, ADOPT_VAULT, LIST, ALLOW, REVOKE, REWRAP, RENEW, KIT],
     exits: [65, 73, 74, 75, 77, 78],
   })
     .addCommand(initKeysCommand())
@@ -25,6 +34,7 @@ export function keysCommand(): Command {
     .addCommand(listCommand())
     .addCommand(allowCommand())
     .addCommand(revokeCommand())
+    .addCommand(renewCommand())
     .addCommand(publishCommand())
     .addCommand(abandonCommand())
     .addCommand(rewrapCommand())

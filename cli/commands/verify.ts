@@ -4,11 +4,13 @@ import { Option } from 'commander';
 import type { Command } from 'commander';
 import { VERIFY_DEPTHS } from '../../domain/protocol.js';
 import type { VerifyDepth, VerifyReport } from '../../domain/protocol.js';
+import { AT_FLAGS, AT_TEXT, BACKUP_TEXT, backupOf } from '../backup-argument.js';
+import type { AtOption } from '../backup-argument.js';
 import { carryOut } from '../carry-out.js';
 import { describeCommand, operationOptions } from '../command.js';
 import { foreignKeyLines, formatBytes, formatCount, formatSteps } from '../output.js';
 
-interface VerifyOptions {
+interface VerifyOptions extends AtOption {
   readonly depth: VerifyDepth;
   readonly seed?: string;
 }
@@ -17,15 +19,17 @@ export function verifyCommand(): Command {
   return describeCommand({
     name: 'verify',
     summary: 'check a backup: every byte, and the integrity of every database',
-    examples: ['holdfast verify shop', 'holdfast verify shop 42', 'holdfast verify shop all --depth ciphertext'],
+    examples: [
+      'holdfast verify shop',
+      'holdfast verify shop 42',
+      'holdfast verify shop --at 2026-11-21T10:00:00Z',
+      'holdfast verify shop all --depth ciphertext',
+    ],
     exits: [65, 69, 74, 77, 78],
   })
     .argument('<store>', 'store id')
-    .argument(
-      '[backup]',
-      '`latest`, a backup id, name or number, a unique prefix of one, or a path; `all`: every one in the vault',
-      'latest',
-    )
+    .argument('[backup]', `${BACKUP_TEXT}; \`all\`: every one in the vault (default: latest)`)
+    .option(AT_FLAGS, AT_TEXT)
     .addOption(
       new Option(
         '--depth <depth>',
@@ -35,8 +39,10 @@ export function verifyCommand(): Command {
         .default('full'),
     )
     .option('--seed <seed>', 'chooses the files of a sample again, as a report has it')
-    .action((store: string, backup: string, { depth, seed }: VerifyOptions, command: Command) =>
-      carryOut(
+    .action((store: string, named: string | undefined, options: VerifyOptions, command: Command) => {
+      const { depth, seed, at } = options;
+      const backup = backupOf(named, at === undefined ? {} : { at }, 'latest');
+      return carryOut(
         command,
         store,
         (holdfast) =>
@@ -46,8 +52,8 @@ export function verifyCommand(): Command {
             ...(seed !== undefined && { seed }),
           }),
         linesOf,
-      ),
-    );
+      );
+    });
 }
 
 function linesOf(report: VerifyReport): readonly string[] {

@@ -7,7 +7,7 @@ import type { Environment } from '../../client/state-directory.js';
 import { loadVaultSettings } from '../../definitions/vaults.js';
 import { OBJECTS } from '../../domain/vault.js';
 import { directoryPlace } from '../../vault/directory-place.js';
-import { countersign } from '../../vault/envelopes.js';
+import { countersign } from '../../vault/countersignatures.js';
 import { seenOf } from '../../vault/seen.js';
 import { fingerprintOf } from '../../vault/signatures.js';
 import { openVault } from '../../vault/trust.js';
@@ -288,6 +288,20 @@ describe('keys rewrap', () => {
       execFileSync('age', ['-d', '-i', identityFile, join(room.vault, OBJECTS.key(1))]);
     chmodSync(room.person.identityFile, 0o644);
     expect(codeOf(await rewrap(byPerson, room.person))).toBe('secret_exposed');
+  });
+});
+
+describe('keys renew', () => {
+  test('makes a new key, by the admin alone, and says what it does not do', async () => {
+    const room = await makeVaultRoom();
+    const renew = (adminKey: string) =>
+      room.keys('renew', 'main', '--recipient', room.person.recipient, '--admin-key', adminKey);
+    expect(await renew(room.host.file)).toMatchObject({ status: 77 });
+    expect(existsSync(join(room.vault, OBJECTS.key(2)))).toBe(false);
+    const { status, stdout } = await renew(room.admin.file);
+    expect({ status, stdout }).toEqual({ status: 0, stdout: expect.stringContaining('--rehash') });
+    expect((await opened(room)).trust.keys.map(({ number }) => number)).toEqual([1, 2]);
+    execFileSync('age', ['-d', '-i', room.person.identityFile, join(room.vault, OBJECTS.key(2))]);
   });
 });
 

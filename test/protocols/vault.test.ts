@@ -7,7 +7,8 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { noting } from '../../activities/vault-package.js';
 import { Stop } from '../../domain/stop.js';
 import { OBJECTS } from '../../domain/vault.js';
-import { publishTrust } from '../../vault/trust.js';
+import type { Envelope } from '../../domain/vault.js';
+import { publishTrust, renewVaultKey } from '../../vault/trust.js';
 import { TEST_HOST, stopOf, useEngine } from '../support/engine.js';
 import { requires } from '../support/requires.js';
 import { LATEST, column, makeStore, sql } from '../support/store.js';
@@ -142,6 +143,37 @@ describe.skipIf(requires('temporal', 'age'))('a store whose backups go to a vaul
     for (const suffix of ['', '.pub']) cpSync(next.file + suffix, changed.host.file + suffix);
     expect((await store.backup()).artefact).toBe(`vault:rotated/${store.name}/2`);
     await store.restore(LATEST);
+  });
+
+  test('a new vault key serves what is written from then on, and what the old one has sealed is restored all the same', async () => {
+    const own = await makeVaultFor(engine(), 'renewed');
+    const store = makeStore(engine(), 'renewed', { backup: { vault: own.name } });
+    await store.backup();
+    const act = { adminKeyFile: own.admin.file, now: new Date().toISOString() };
+    const { open, key } = await renewVaultKey(own.open, [own.person.recipient], act);
+    expect(open.trust.keys).toEqual([...own.open.trust.keys, key]);
+    store.write('files/two', 'written since');
+    const before = await store.digest('a.db');
+    await store.backup();
+    const envelopes = [1, 2].map(
+      (number) =>
+        JSON.parse(readFileSync(join(own.directory, OBJECTS.envelope(store.name, number)), 'utf8')) as Envelope,
+    );
+    expect(envelopes.map(({ keyNumber }) => keyNumber)).toEqual([1, 2]);
+    // Both backups name the packs of the first
+    expect(envelopes[1]?.packs).toEqual(expect.arrayContaining([...(envelopes[0]?.packs ?? [])].slice(0, 1)));
+    await store.restore({ kind: 'backup', backup: '1' });
+    await store.restore({ kind: 'backup', backup: '2' });
+    expect(await store.digest('a.db')).toEqual(before);
+  });
+
+  test('backup.plan: a host that may not write is told before anything is packed', async () => {
+    const own = await makeVaultFor(engine(), 'strange');
+    const store = makeStore(engine(), 'strange', { backup: { vault: own.name } });
+    own.settle({ signs: makeSshKey(store.directory, 'strange') });
+    const stop = await stopOf(store.backup());
+    expect([stop.code, stop.details['step']]).toEqual(['signer_unknown', 'backup.plan']);
+    expect(readdirSync(own.directory)).not.toContain('packs');
   });
 
   test('backup_vanished: nothing is added where a backup that this host knows is gone, although a later one is there', async () => {

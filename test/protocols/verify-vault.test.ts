@@ -70,6 +70,16 @@ describe.skipIf(requires('temporal', 'age'))('backups in a vault are verified', 
     }
   });
 
+  test('by a time: the newest backup that shows no later state, and no other', async () => {
+    const store = storeIn('timed');
+    await store.backup();
+    const between = new Date().toISOString();
+    store.addItem('four');
+    await store.backup();
+    expect(await verify(store, `at:${between}`)).toMatchObject({ artefact: expect.stringMatching(/\/1$/), backups: 1 });
+    expect((await stopOf(verify(store, 'at:2020-01-01T00:00:00Z'))).code).toBe('artefact_missing');
+  });
+
   test('sample: at least sixteen files, told, and the same ones by the same seed', async () => {
     const files = Object.fromEntries(Array.from({ length: 40 }, (_, index) => [`files/${index}`, `file ${index}`]));
     const store = storeIn('sampled', { files });

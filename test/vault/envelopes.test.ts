@@ -9,7 +9,8 @@ import { OBJECTS } from '../../domain/vault.js';
 import type { Envelope } from '../../domain/vault.js';
 import { findInVault } from '../../vault/catalogue.js';
 import { directoryPlace } from '../../vault/directory-place.js';
-import { commitEnvelope, countersign, listStores, readChain, readEnvelope } from '../../vault/envelopes.js';
+import { countersign } from '../../vault/countersignatures.js';
+import { commitEnvelope, listStores, readChain, readEnvelope } from '../../vault/envelopes.js';
 import type { Chain, Head } from '../../vault/envelopes.js';
 import { fingerprintOf, sign } from '../../vault/signatures.js';
 import { publishTrust } from '../../vault/trust.js';
@@ -53,6 +54,13 @@ describe('a chain', () => {
     const { vault } = await makeTrustRoom();
     expect(await read(vault)).toEqual({ store: 'shop', entries: [], head: null, stop: null });
     expect(await listStores(vault)).toEqual({ stores: [], stop: null });
+  });
+
+  test('has no believed backup that is sealed to a key which the vault does not have', async () => {
+    const room = await makeTrustRoom();
+    const envelope = { ...envelopeOf(room.vault, 1, null), keyNumber: 2 };
+    await plant(room, 1, envelope, room.host);
+    expect(codes(await read(room.vault))).toEqual({ 1: 'vault_invalid' });
   });
 
   test('has what was committed, in order, and knows its head', async () => {

@@ -8,8 +8,9 @@ import { canonicalJson } from '../../domain/canonical.js';
 import { NAMESPACES, OBJECTS } from '../../domain/vault.js';
 import { directoryPlace } from '../../vault/directory-place.js';
 import { sign } from '../../vault/signatures.js';
-import { abandonTrust, currentKey, initVault, openVault, publishTrust } from '../../vault/trust.js';
+import { abandonTrust, currentKey, initVault, openVault, publishTrust, renewVaultKey } from '../../vault/trust.js';
 import { allow, makeSshKey, makeTrustRoom, NOW, refusal, revoke } from './trust-room.js';
+import { vaultIdentities } from '../../vault/keys.js';
 import type { TrustSeen } from '../../vault/trust.js';
 import type { TrustRoom } from './trust-room.js';
 
@@ -293,6 +294,21 @@ describe('trust', () => {
     // Of one number it says nothing about another
     copyFileSync(trustPath(room, 2, 'digests.sig'), trustPath(room, 3, 'digests.sig'));
     expect(await opening(room)).toMatchObject({ code: 'signature_invalid' });
+  });
+
+  test('gets a new vault key, unless one was begun that no trust names', async () => {
+    const room = await makeTrustRoom();
+    const renew = () => renewVaultKey(room.vault, [room.person.recipient], act(room));
+    expect(await refusal(renewVaultKey(room.vault, ['age1nobody'], act(room)))).toMatchObject({ code: 'usage' });
+    writeFileSync(join(room.directory, 'vault', OBJECTS.key(2)), 'what a killed one left');
+    expect(await refusal(renew())).toMatchObject({ code: 'trust_moved', details: { object: OBJECTS.key(2) } });
+    rmSync(join(room.directory, 'vault', OBJECTS.key(2)));
+    const { open, key } = await renew();
+    expect([open.trust.number, key.number, currentKey(open)]).toEqual([2, 2, key]);
+    expect(key.recipient).not.toBe(room.vault.trust.keys[0]?.recipient);
+    expect((await vaultIdentities(open, [room.person.identity])).length).toBe(2);
+    // Whoever did not know of it can't take the number again
+    expect(await refusal(renew())).toMatchObject({ code: 'trust_moved' });
   });
 
   test('is made of files that the digests name in order, for people who compare', async () => {
