@@ -3,10 +3,12 @@
 import { describe, expect, test } from 'vitest';
 import type { RestoreReport } from '../../domain/protocol.js';
 import { Stop } from '../../domain/stop.js';
-import { useEngine } from '../support/engine.js';
+import { TEST_HOST, useEngine } from '../support/engine.js';
 import { requires } from '../support/requires.js';
 import { ITEMS, LATEST, TestStore } from '../support/store.js';
-import { assertSound, contentOf } from './protocol.js';
+import { makeVaultFor } from '../vault/vault-of-engine.js';
+import type { TestVault } from '../vault/vault-of-engine.js';
+import { assertSound, assertVaultSound, contentOf } from './protocol.js';
 import { Victim } from './victim.js';
 
 /** Calls that only files are asked for: the loop that the worker itself runs on must go on. */
@@ -17,6 +19,8 @@ const CALLS = {
 
 /** HOLDFAST_FAULT_EVERY=1 tries each n of up to 340 in each thread: an hour. */
 const EVERY = Number(process.env['HOLDFAST_FAULT_EVERY'] ?? 40);
+
+type Place = 'directory' | 'vault';
 
 /** SQLite takes some pages that the disk does not give for corrupt (SQLITE_IOERR_CORRUPTFS), and says no more. */
 const EXPECTED = {
@@ -44,9 +48,11 @@ describe.skipIf(requires('temporal', 'strace'))('a system that refuses', () => {
   async function refuseEverywhere(
     protocol: 'backup' | 'restore',
     error: keyof typeof CALLS,
+    place: Place,
   ): Promise<{ readonly stops: Map<string, number>; readonly tried: number }> {
-    const name = `fault-${protocol}-${error.toLowerCase()}`;
+    const name = `fault-${protocol}-${error.toLowerCase()}-${place}`;
     const victim = await Victim.start(engine(), name);
+    const vault = place === 'vault' ? await makeVaultFor(engine(), name, [TEST_HOST, victim.host]) : null;
     const stops = new Map<string, number>();
     try {
       for (let nth = 1; ; nth += EVERY) {
@@ -54,6 +60,7 @@ describe.skipIf(requires('temporal', 'strace'))('a system that refuses', () => {
           hooks: ['detach', 'attach', 'quiesce', 'resume'],
           contents: { 'a.db': ITEMS },
           files: { 'files/one': 'one', 'keep.env': 'outside' },
+          ...(vault !== null && { backup: { vault: name } }),
         });
         const wanted = await begin(store, protocol);
         const before = contentOf(store);
@@ -61,7 +68,7 @@ describe.skipIf(requires('temporal', 'strace'))('a system that refuses', () => {
           endOf(wanted.start(victim.host)),
         );
         const tried = `${protocol}, ${error} at ${nth}: ${failed.join('\n')}\n${result instanceof Stop ? result.message : 'done'}`;
-        await expectSound(store, before, wanted, result, tried);
+        await expectSound({ store, vault }, before, wanted, result, tried);
         store.forget();
         if (failed.length === 0) return { stops, tried: Math.ceil(nth / EVERY) };
         const code = result instanceof Stop ? result.code : 'done';
@@ -96,7 +103,7 @@ describe.skipIf(requires('temporal', 'strace'))('a system that refuses', () => {
   }
 
   async function expectSound(
-    store: TestStore,
+    { store, vault }: { readonly store: TestStore; readonly vault: TestVault | null },
     before: string,
     { after }: Wanted,
     result: object,
@@ -108,22 +115,27 @@ describe.skipIf(requires('temporal', 'strace'))('a system that refuses', () => {
       await assertSound(store);
       await store.backup();
       await assertSound(store);
+      if (vault !== null) await assertVaultSound(engine(), store, vault);
     } catch (error) {
       throw new Error(tried, { cause: error });
     }
   }
 
   test.each([
-    ['backup', 'EIO'],
-    ['backup', 'ENOSPC'],
-    ['restore', 'EIO'],
-    ['restore', 'ENOSPC'],
+    ['backup', 'EIO', 'directory'],
+    ['backup', 'ENOSPC', 'directory'],
+    ['restore', 'EIO', 'directory'],
+    ['restore', 'ENOSPC', 'directory'],
+    ['backup', 'EIO', 'vault'],
+    ['backup', 'ENOSPC', 'vault'],
+    ['restore', 'EIO', 'vault'],
+    ['restore', 'ENOSPC', 'vault'],
   ] as const)(
-    'SM-9: the n-th call of a %s refused with %s, for each n: a STOP, and the store is the old or the new one',
+    'SM-9: the n-th call of a %s refused with %s, for each n, backups in a %s: a STOP, and the store is the old or the new one',
     { timeout: 1_800_000 },
-    async (protocol, error) => {
-      const { stops, tried } = await refuseEverywhere(protocol, error);
-      console.log(`${protocol}, ${error}: ${tried} tried: ${JSON.stringify(Object.fromEntries(stops))}`);
+    async (protocol, error, place) => {
+      const { stops, tried } = await refuseEverywhere(protocol, error, place);
+      console.log(`${protocol}, ${error}, ${place}: ${tried} tried: ${JSON.stringify(Object.fromEntries(stops))}`);
       expect([...stops.keys()].filter((code) => code !== 'done')).not.toEqual([]);
       const expected: readonly string[] = EXPECTED[error];
       expect([...stops.keys()].filter((code) => !expected.includes(code))).toEqual([]);

@@ -17,6 +17,7 @@ import { Stop } from '../../domain/stop.js';
 import { verifyInVault } from '../../control/vault-verify.js';
 import type { VaultVerified } from '../../control/vault-verify.js';
 import { readChain } from '../../vault/envelopes.js';
+import type { Intent } from '../../vault/intents.js';
 import { TEST_HOST, eventually } from '../support/engine.js';
 import type { TestEngine } from '../support/engine.js';
 import { column, ITEMS, LATEST, LATEST_POINT, TestStore } from '../support/store.js';
@@ -200,13 +201,18 @@ export async function assertSound(store: TestStore): Promise<void> {
  * Whatever the vault lists is whole, to each file, and follows what was before; beside it lie nothing but packs that nobody
  * refers to, what is called unfinished, and the intent of whoever was killed.
  */
-async function assertVaultSound(engine: TestEngine, store: TestStore, vault: TestVault): Promise<VaultVerified> {
+export async function assertVaultSound(engine: TestEngine, store: TestStore, vault: TestVault): Promise<VaultVerified> {
   const host = {
     definitionsDirectory: engine.definitionsDirectory,
     stateDirectory: join(store.directory, 'verifier'),
   };
   const { place } = vault.open;
-  expect((await place.children('intents')).length).toBeLessThanOrEqual(1);
+  const intents = await Promise.all(
+    (await place.children('intents')).map(async (name) =>
+      JSON.parse(String(await place.read(`intents/${name}`, 4096))),
+    ),
+  );
+  expect((intents as readonly Intent[]).filter((intent) => intent.store === store.name).length).toBeLessThanOrEqual(1);
   const { entries, head, stop } = await readChain(vault.open, store.name, { now: new Date().toISOString() });
   expect([stop, entries.length]).toEqual([null, head?.number ?? 0]);
   // Whoever is interrupted before the first one leaves none to verify
