@@ -53,7 +53,7 @@ export interface Sink {
 
 /** The hidden directory of an artefact. */
 export function artefactSink(partial: string): Sink {
-  let hashing = Promise.resolve();
+  let hashing: Promise<unknown> = Promise.resolve();
   async function hashDatabase(copy: string, signal: AbortSignal): Promise<Taken> {
     const [taken] = await hashFiles([{ source: copy }], { signal });
     if (taken === undefined) throw new Error('defect: a file was not hashed');
@@ -67,7 +67,8 @@ export function artefactSink(partial: string): Sink {
     // One after the other: the rest of the processors copies trees
     takeDatabase: (copy, signal) => {
       const taken = hashing.then(() => hashDatabase(copy, signal));
-      hashing = taken.then(() => undefined);
+      // Whoever asked is told why it failed; the next one begins when it has ended, however that was
+      hashing = Promise.allSettled([taken]);
       return taken;
     },
     startOver: async () => undefined,
