@@ -99,7 +99,7 @@ const PLANTS: readonly Plant[] = [
   {
     file: 'vault/planted.ts',
     refused: ['../control/lock.js', '../artefacts/artefact.js', '../sqlite/cut.js', 'koffi', '@temporalio/activity'],
-    reason: 'vault/ imports domain/, files/, age-encryption, zstd-napi, better-sqlite3 and piscina alone',
+    reason: 'vault/ imports domain/, files/, age-encryption, zstd-napi and better-sqlite3 alone',
     allowed: ['age-encryption', 'zstd-napi/binding.js', 'better-sqlite3', '../files/errors.js', '../domain/vault.js'],
   },
   {
