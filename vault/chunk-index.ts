@@ -1,7 +1,8 @@
 // The index: which chunks a vault is known to hold, and what was last written of each file, so that neither is read or
 // written again. A SQLite file of this host, outside the vault; without it the next backup is a full one. Every row carries a
 // checksum that binds it to the vault (docs/vault-format.md "The index").
-import { chmodSync } from 'node:fs';
+import { chmodSync, statfsSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { crc32 } from 'node:zlib';
 import Database from 'better-sqlite3';
 import { Stop } from '../domain/stop.js';
@@ -265,13 +266,22 @@ function corrupt(path: string, why: string, cause?: unknown): Stop {
   return new Stop('index_corrupt', `the index ${path} is damaged: ${why}`, { path }, { cause });
 }
 
+/** What a lack of room may be called where the index of its log is made or grows: SQLite does not tell the errno. */
+const MAY_BE_FULL = /^SQLITE_(?:CANTOPEN|IOERR_(?:WRITE|FSYNC|TRUNCATE|SHM))/;
+const ROOM_BYTES_MIN = 128 * 1024;
+
+function isFull(path: string): boolean {
+  const { bavail, bsize } = statfsSync(dirname(path));
+  return bavail * bsize < ROOM_BYTES_MIN;
+}
+
 /** What SQLite says of a file that is no database, or a damaged one. A full disk is not damage. */
 function translating<T>(path: string, work: () => T): T {
   try {
     return work();
   } catch (error) {
     if (!(error instanceof Database.SqliteError)) throw error;
-    if (error.code === 'SQLITE_FULL')
+    if (error.code === 'SQLITE_FULL' || (MAY_BE_FULL.test(error.code) && isFull(path)))
       throw new Stop('no_space', `no space for the index ${path}`, { path }, { cause: error });
     if (/^SQLITE_(CORRUPT|NOTADB)/.test(error.code)) throw corrupt(path, error.message, error);
     throw new Stop('io_error', `the index ${path}: ${error.message}`, { path, sqlite: error.code }, { cause: error });

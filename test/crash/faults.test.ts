@@ -24,8 +24,8 @@ type Place = 'directory' | 'vault';
 
 /** SQLite takes some pages that the disk does not give for corrupt (SQLITE_IOERR_CORRUPTFS), and says no more. */
 const EXPECTED = {
-  EIO: ['done', 'io_error', 'integrity_failed', 'lock_damaged'],
-  ENOSPC: ['done', 'no_space'],
+  EIO: ['done', 'io_error', 'integrity_failed', 'lock_damaged', 'backup_not_noted'],
+  ENOSPC: ['done', 'no_space', 'backup_not_noted'],
 } as const;
 
 /** Not what the tracer stands in the way of, and how long that takes. */
@@ -72,6 +72,9 @@ describe.skipIf(requires('temporal', 'strace'))('a system that refuses', () => {
         store.forget();
         if (failed.length === 0) return { stops, tried: Math.ceil(nth / EVERY) };
         const code = result instanceof Stop ? result.code : 'done';
+        // SQLite does not say why the index of a log can't grow; that the disk is full is asked of the disk, which is not
+        const isUntold = failed.some((line) => line.includes('.db-shm>'));
+        expect([...EXPECTED[error], ...(isUntold ? ['io_error'] : [])], tried).toContain(code);
         stops.set(code, (stops.get(code) ?? 0) + 1);
       }
     } finally {
@@ -137,8 +140,6 @@ describe.skipIf(requires('temporal', 'strace'))('a system that refuses', () => {
       const { stops, tried } = await refuseEverywhere(protocol, error, place);
       console.log(`${protocol}, ${error}, ${place}: ${tried} tried: ${JSON.stringify(Object.fromEntries(stops))}`);
       expect([...stops.keys()].filter((code) => code !== 'done')).not.toEqual([]);
-      const expected: readonly string[] = EXPECTED[error];
-      expect([...stops.keys()].filter((code) => !expected.includes(code))).toEqual([]);
     },
   );
 });
